@@ -1,0 +1,1 @@
+//! GET /auth/{provider}/callback: redeems the code and stores the connection.

@@ -1,0 +1,1 @@
+//! POST and GET /auth/{provider}/login: mints state and PKCE and answers the authorization URL.

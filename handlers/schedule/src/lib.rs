@@ -1,0 +1,1 @@
+//! EventBridge schedule: nudges the minute's seats on the wheel.

@@ -1,0 +1,1 @@
+//! All handlers in one process on the embedded engine.

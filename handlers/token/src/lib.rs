@@ -1,0 +1,1 @@
+//! Reading, forcing, listing and removing connections; logout.

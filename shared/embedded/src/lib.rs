@@ -1,0 +1,1 @@
+//! The ports over SQLite, a journal file and in-process channels: one process, one directory.

@@ -1,0 +1,1 @@
+//! The provider catalogue, which is data, and the client of the providers' endpoints.

@@ -1,0 +1,1 @@
+//! An OAuth provider on the loopback interface with every misbehaviour seen in the wild.

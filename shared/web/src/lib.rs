@@ -1,0 +1,1 @@
+//! HTTP: requests, responses, sessions, cookies, CORS and problem documents.
