@@ -1,0 +1,106 @@
+//! The steps of a revocation (RFC 7009). An intent lives on the row of the connection it came from, whatever becomes of
+//! that row, and has a lease of its own.
+
+use std::time::Duration;
+
+use super::Refusal;
+use crate::{
+    AttemptId, Connection, Timestamp, Version,
+    connection::{Lease, Revocation},
+    limits::REVOCATION_ATTEMPTS_MAX,
+};
+
+/// REVOKE claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClaimRevocation {
+    /// Which intent.
+    pub revocation: Version,
+    /// The new owner.
+    pub attempt: AttemptId,
+    /// The claimer's clock.
+    pub now: Timestamp,
+    /// Length of the lease.
+    pub lease: Duration,
+}
+
+/// REVOKE done: the intent is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FinishRevocation {
+    /// Which intent.
+    pub revocation: Version,
+    /// The lease's owner.
+    pub attempt: AttemptId,
+}
+
+/// REVOKE failed: the lease ends and the attempt counts; the last one removes the intent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PostponeRevocation {
+    /// Which intent.
+    pub revocation: Version,
+    /// The lease's owner.
+    pub attempt: AttemptId,
+}
+
+/// Removes every intent, unless one is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CancelRevocations {
+    /// The clock, for the leases.
+    pub now: Timestamp,
+}
+
+fn find(row: &mut Connection, revocation: Version) -> Result<&mut Revocation, Refusal> {
+    row.revocations.iter_mut().find(|owed| owed.version == revocation).ok_or(Refusal::NoSuchRevocation)
+}
+
+fn owned(row: &mut Connection, revocation: Version, attempt: AttemptId) -> Result<&mut Revocation, Refusal> {
+    let owed = find(row, revocation)?;
+    let mine = owed.lease.is_some_and(|lease| lease.owner == attempt);
+    if mine { Ok(owed) } else { Err(Refusal::NotOwner) }
+}
+
+impl ClaimRevocation {
+    pub(super) fn apply(&self, mut row: Connection) -> Result<Connection, Refusal> {
+        let owed = find(&mut row, self.revocation)?;
+        match owed.lease {
+            Some(lease) if lease.owner == self.attempt => return Err(Refusal::AlreadyMine),
+            Some(lease) if lease.is_live(self.now) => return Err(Refusal::Leased { until: lease.expires_at }),
+            _ => owed.lease = Some(Lease { owner: self.attempt, expires_at: self.now.plus(self.lease) }),
+        }
+        row.event = None;
+        Ok(row)
+    }
+}
+
+impl FinishRevocation {
+    pub(super) fn apply(&self, mut row: Connection) -> Result<Connection, Refusal> {
+        owned(&mut row, self.revocation, self.attempt)?;
+        row.revocations.retain(|owed| owed.version != self.revocation);
+        Ok(row)
+    }
+}
+
+impl PostponeRevocation {
+    pub(super) fn apply(&self, mut row: Connection) -> Result<Connection, Refusal> {
+        let owed = owned(&mut row, self.revocation, self.attempt)?;
+        owed.lease = None;
+        owed.attempts = owed.attempts.saturating_add(1);
+        if owed.attempts >= REVOCATION_ATTEMPTS_MAX {
+            row.revocations.retain(|owed| owed.version != self.revocation);
+        }
+        Ok(row)
+    }
+}
+
+impl CancelRevocations {
+    pub(super) fn apply(self, mut row: Connection) -> Result<Connection, Refusal> {
+        let under_way = row.revocations.iter().filter_map(|owed| owed.lease).find(|lease| lease.is_live(self.now));
+        if let Some(lease) = under_way {
+            return Err(Refusal::Leased { until: lease.expires_at });
+        }
+        if row.revocations.is_empty() {
+            return Err(Refusal::NoSuchRevocation);
+        }
+        row.revocations.clear();
+        Ok(row)
+    }
+}
