@@ -155,8 +155,10 @@ pub(crate) fn account_id(value: &Value) -> Option<AccountId> {
 pub(crate) struct Json(Map<String, Value>);
 
 impl Json {
-    /// The object that the body is; none for anything else. The parser's error, which may quote the body, is dropped.
+    /// The object that the body is; none for anything else. The parser's error, which may quote the body, is dropped. A
+    /// byte order mark is ignored (RFC 8259 §8.1).
     pub(crate) fn parse(body: &[u8]) -> Option<Self> {
+        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         match serde_json::from_slice(body) {
             Ok(Value::Object(map)) => Some(Self(map)),
             Ok(mut other) => {
@@ -202,7 +204,7 @@ impl Drop for Json {
 }
 
 /// Overwrites every text in the value. The parser bounds the depth, so the recursion ends.
-fn wipe(value: &mut Value) {
+pub(super) fn wipe(value: &mut Value) {
     match value {
         Value::String(text) => text.zeroize(),
         Value::Array(items) => items.iter_mut().for_each(wipe),
