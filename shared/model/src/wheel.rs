@@ -123,6 +123,11 @@ pub fn nudge_instant(key: &ConnectionKey, minute: Minute) -> Timestamp {
     minute.start().plus(Duration::from_secs((place(key) >> 32) % 60))
 }
 
+/// The instant within `over` from `from` at which a connection is nudged whose pass was missed: spread by its hash.
+pub fn spread_instant(key: &ConnectionKey, from: Timestamp, over: Duration) -> Timestamp {
+    from.plus(Duration::from_secs((place(key) >> 32) % over.as_secs().max(1)))
+}
+
 /// Where the hash puts a connection. Stable for ever: a change would move every seat.
 fn place(key: &ConnectionKey) -> u64 {
     let mut hasher = SipHasher13::new();

@@ -1,0 +1,31 @@
+//! What follows from a change of a row: an event told, a short life nudged, a revocation sent on its way.
+
+use mm_model::event::Change;
+
+use crate::{
+    Engine, EngineError,
+    ports::{Lane, NUDGE_DELAY_MAX, Nudge, Trigger},
+};
+
+impl Engine {
+    /// Follows one change. Delivered again, it does the same again: events carry an id, nudges are looked at.
+    ///
+    /// # Errors
+    ///
+    /// The change is to be delivered again.
+    pub async fn on_change(&self, change: &Change) -> Result<(), EngineError> {
+        let nudge = |trigger| Nudge { key: change.key.clone(), trigger };
+        if let Some(revocation) = change.revocation {
+            let revoke = nudge(Trigger::Revoke { revocation });
+            self.queue.nudge(Lane::Urgent, vec![(revoke, std::time::Duration::ZERO)]).await?;
+        }
+        if let Some(soon) = change.soon {
+            let delay = soon.since(self.clock.now()).min(NUDGE_DELAY_MAX);
+            self.queue.nudge(Lane::Due, vec![(nudge(Trigger::Due), delay)]).await?;
+        }
+        if let Some(event) = change.connection_event() {
+            self.events.publish(&event).await?;
+        }
+        Ok(())
+    }
+}
