@@ -25,7 +25,7 @@ use crate::ports::{
 };
 
 /// How long unwrapped branch keys are kept: one call to the key service per process and this span.
-pub const KEY_CACHE_LIFETIME: Duration = Duration::from_mins(5);
+pub(crate) const KEY_CACHE_LIFETIME: Duration = Duration::from_mins(5);
 
 /// The sealed form's first byte.
 const FORMAT: u8 = 1;

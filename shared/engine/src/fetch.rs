@@ -177,7 +177,7 @@ impl Engine {
         match read(&rows, session, offer, now) {
             Reading::Expired(row, active) => {
                 self.notice(row, active).await;
-                if let Some(retry_after) = self.hopeless(offer, active, now) {
+                if let Some(retry_after) = hopeless(offer, active, now) {
                     return Err(FetchError::RefreshPending { retry_after });
                 }
                 self.nudge_once(row).await;
@@ -210,7 +210,7 @@ impl Engine {
                 Reading::Alive(row, active) => self.notice(row, active).await,
                 Reading::Expired(row, active) => {
                     self.notice(row, active).await;
-                    if self.hopeless(offer, active, now).is_none() {
+                    if hopeless(offer, active, now).is_none() {
                         self.nudge_once(row).await;
                     }
                 }
@@ -246,7 +246,7 @@ impl Engine {
         let patience = request.wait.min(WAIT_MAX);
         let (mut waited, mut pause) = (Duration::ZERO, LOOK_AGAIN_FIRST);
         while waited < patience {
-            let nap = pause.min(patience - waited);
+            let nap = pause.min(patience.saturating_sub(waited));
             self.clock.sleep_real(nap).await;
             waited += nap;
             pause = (pause * 2).min(LOOK_AGAIN_MAX);
@@ -254,7 +254,7 @@ impl Engine {
             let now = self.clock.now();
             match read(&rows, session, offer, now) {
                 Reading::Alive(row, active) | Reading::Expired(row, active) if row.version == seen => {
-                    if let Some(retry_after) = self.hopeless(offer, active, now) {
+                    if let Some(retry_after) = hopeless(offer, active, now) {
                         return Err(FetchError::RefreshPending { retry_after });
                     }
                 }
@@ -277,7 +277,7 @@ impl Engine {
             Reading::Reauthorize(reason) => Err(FetchError::ReauthorizationRequired(reason)),
             Reading::Alive(row, active) => self.view(offer, row, active, min_ttl).await,
             Reading::Expired(_, active) => {
-                let retry_after = self.hopeless(offer, active, self.clock.now()).unwrap_or(RETRY_USUAL);
+                let retry_after = hopeless(offer, active, self.clock.now()).unwrap_or(RETRY_USUAL);
                 Err(FetchError::RefreshPending { retry_after })
             }
         }
@@ -342,19 +342,19 @@ impl Engine {
             tracing::warn!(connection = %row.key, error = %chain(&error), "fetch.nudge: not sent");
         }
     }
+}
 
-    /// Whether waiting is in vain, and when it will not be: a failed attempt knows when it tries again, and a lease that
-    /// outlived its holder's call keeps everybody out until it ends.
-    pub(crate) fn hopeless(&self, offer: &Offer, active: &Active, now: Timestamp) -> Option<Duration> {
-        let lease = active.lease.filter(|lease| lease.is_live(now));
-        let lost = lease.filter(|lease| {
-            let claimed_at = lease.expires_at.minus(offer.lease());
-            now.since(claimed_at) > PROVIDER_TIMEOUT + HOLDER_LOST
-        });
-        let backing_off = (active.attempts > 0 && active.next_refresh_at > now).then_some(active.next_refresh_at);
-        let until = lost.map(|lease| lease.expires_at).max(backing_off)?;
-        Some(until.since(now).max(RETRY_USUAL))
-    }
+/// Whether waiting is in vain, and when it will not be: a failed attempt knows when it tries again, and a lease that
+/// outlived its holder's call keeps everybody out until it ends.
+pub(crate) fn hopeless(offer: &Offer, active: &Active, now: Timestamp) -> Option<Duration> {
+    let lease = active.lease.filter(|lease| lease.is_live(now));
+    let lost = lease.filter(|lease| {
+        let claimed_at = lease.expires_at.minus(offer.lease());
+        now.since(claimed_at) > PROVIDER_TIMEOUT + HOLDER_LOST
+    });
+    let backing_off = (active.attempts > 0 && active.next_refresh_at > now).then_some(active.next_refresh_at);
+    let until = lost.map(|lease| lease.expires_at).max(backing_off)?;
+    Some(until.since(now).max(RETRY_USUAL))
 }
 
 /// What the rows say to a reader of one connection.

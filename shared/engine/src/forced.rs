@@ -6,7 +6,7 @@ use mm_model::{ProviderId, Version, limits::FORCED_REFRESH_INTERVAL, user::Force
 
 use crate::{
     Engine, FetchError, Session, TokenRequest, TokenView,
-    fetch::{Reading, WAIT_MAX, read},
+    fetch::{Reading, WAIT_MAX, hopeless, read},
     ports::{Consistency, Trigger},
 };
 
@@ -40,7 +40,7 @@ impl Engine {
             let reason = mm_model::connection::ReauthorizationReason::NoRefreshToken;
             return Err(FetchError::ReauthorizationRequired(reason));
         }
-        if let Some(retry_after) = self.hopeless(offer, active, now) {
+        if let Some(retry_after) = hopeless(offer, active, now) {
             return Err(FetchError::RefreshPending { retry_after });
         }
         match self.store.force(&session.user, row.version, now).await? {

@@ -34,12 +34,12 @@ mod tick;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mm_model::{AttemptId, ConnectionKey, SessionId, Step, Timestamp, UserId, Version};
+use mm_model::{AttemptId, ConnectionKey, Refusal, SessionId, Step, Timestamp, UserId, Version};
 use mm_oauth::{ClientSecrets, ProviderClient};
 
 pub use callback::{CallbackOutcome, CallbackQuery, CallbackRequest, LoginFailure};
 pub use cipher::{CipherError, Field, TokenCipher};
-pub use fetch::{ConnectionView, FetchError, TokenRequest, TokenView};
+pub use fetch::{ConnectionState, ConnectionView, FetchError, TokenRequest, TokenView, WAIT_MAX};
 pub use login::{LoginRequest, LoginStarted, StartLoginError};
 pub use offers::{Offer, Offers};
 pub use tick::TickReport;
@@ -191,8 +191,7 @@ impl Engine {
         let mut pause = WRITE_RETRY_FIRST;
         for _ in 1..WRITE_TRIES {
             match self.store.apply(key, step).await {
-                Err(StoreError::Unavailable { .. }) => {}
-                Ok(Outcome::Refused(mm_model::Refusal::Raced, _)) => {}
+                Err(StoreError::Unavailable { .. }) | Ok(Outcome::Refused(Refusal::Raced, _)) => {}
                 settled => return settled,
             }
             self.clock.sleep_real(pause).await;

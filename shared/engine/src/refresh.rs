@@ -14,7 +14,7 @@ use mm_oauth::{Revokes, Rotation, TokenAnswer, Verdict};
 use crate::{
     Engine, EngineError, Invocation, Offer,
     cipher::{CipherError, Sealer},
-    ports::{Lane, LaneMessage, NUDGE_DELAY_MAX, Nudge, Outcome, Trigger},
+    ports::{Lane, LaneMessage, NUDGE_DELAY_MAX, Nudge, Outcome, StoreError, Trigger},
 };
 
 /// A commit that is not acknowledged within this goes on the lane as well.
@@ -287,7 +287,7 @@ impl Engine {
             };
             rescued = rescued || self.rescue(&rescue).await;
             if self.remaining(invocation) < pause {
-                return self.give_up(key, &rescue, rescued, error);
+                return give_up(key, &rescue, rescued, error);
             }
             self.clock.sleep_real(pause).await;
             pause = (pause * 2).min(COMMIT_RETRY_MAX);
@@ -305,22 +305,6 @@ impl Engine {
                 false
             }
         }
-    }
-
-    fn give_up(
-        &self,
-        key: &ConnectionKey,
-        rescue: &LaneMessage,
-        rescued: bool,
-        error: crate::StoreError,
-    ) -> Result<(), EngineError> {
-        if rescued {
-            return Ok(());
-        }
-        // Sealed through and through: the log holds ciphertext that only the worker's keys open.
-        let sealed = serde_json::to_string(rescue).unwrap_or_default();
-        tracing::error!(connection = %key, sealed, "refresh.unsaved: store and lane both refused this answer; replay it");
-        Err(error.into())
     }
 
     /// What the table said to a commit, by whichever way it came.
@@ -401,6 +385,17 @@ impl Engine {
     pub(crate) fn back_off(&self, claimed: &Claimed) -> Duration {
         backoff::wait(claimed.active().attempts, self.rng.dice())
     }
+}
+
+/// The end of an invocation in which the table took nothing.
+fn give_up(key: &ConnectionKey, rescue: &LaneMessage, rescued: bool, error: StoreError) -> Result<(), EngineError> {
+    if rescued {
+        return Ok(());
+    }
+    // Sealed through and through: the log holds ciphertext that only the worker's keys open.
+    let sealed = serde_json::to_string(rescue).unwrap_or_default();
+    tracing::error!(connection = %key, sealed, "refresh.unsaved: store and lane both refused this answer; replay it");
+    Err(error.into())
 }
 
 /// Why a call may not be made, and until when.
