@@ -13,6 +13,8 @@ pub mod id;
 pub mod limits;
 pub mod login;
 pub mod refresh;
+#[cfg(test)]
+mod samples;
 pub mod secret;
 pub mod step;
 pub mod time;

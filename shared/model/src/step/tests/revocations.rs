@@ -1,0 +1,113 @@
+use super::*;
+use crate::{
+    connection::Revocation,
+    limits::{LEASE_REUSABLE, REVOCATION_ATTEMPTS_MAX},
+    samples::*,
+};
+
+fn claim(of: u8, by: u8) -> Step {
+    Step::ClaimRevocation(ClaimRevocation {
+        revocation: version(of),
+        attempt: attempt(by),
+        now: NOW,
+        lease: LEASE_REUSABLE,
+    })
+}
+
+fn finish(of: u8, by: u8) -> Step {
+    Step::FinishRevocation(FinishRevocation { revocation: version(of), attempt: attempt(by) })
+}
+
+fn postpone(of: u8, by: u8) -> Step {
+    Step::PostponeRevocation(PostponeRevocation { revocation: version(of), attempt: attempt(by) })
+}
+
+fn cancel() -> Step {
+    Step::CancelRevocations(CancelRevocations { now: NOW })
+}
+
+/// The same row, owing these.
+fn owing(row: Connection, revocations: Vec<Revocation>) -> Connection {
+    Connection { revocations, ..row }
+}
+
+/// An intent that attempt 1 is carrying out.
+fn under_way(n: u8) -> Revocation {
+    Revocation { lease: Some(lease(1)), ..owed(n) }
+}
+
+#[test]
+fn a_tombstone_owes_what_it_held_and_its_revocation_is_claimed_then_done() {
+    let row = tombstone();
+    assert_eq!(row.revocations, [Revocation { refresh_token: sealed(2), ..owed(1) }]);
+    let leased = Lease { owner: attempt(5), expires_at: NOW.plus(LEASE_REUSABLE) };
+    let revocation = Revocation { lease: Some(leased), ..row.revocations[0].clone() };
+    let expected = Connection { event: None, revocations: vec![revocation], ..row.clone() };
+    makes(&claim(1, 5), &row, &expected);
+    refuses(&claim(1, 5), &expected, Refusal::AlreadyMine);
+    refuses(&claim(1, 6), &expected, Refusal::Leased { until: leased.expires_at });
+    let done = owing(expected.clone(), Vec::new());
+    makes(&finish(1, 5), &expected, &done);
+    refuses(&finish(1, 5), &done, Refusal::NoSuchRevocation);
+}
+
+#[test]
+fn an_intent_can_be_carried_out_whatever_became_of_the_row() {
+    for row in [due(), flagged(), tombstone()] {
+        let row = owing(row, vec![owed(3), owed(4)]);
+        let claimed = claim(4, 1).apply(row).unwrap();
+        let done = finish(4, 1).apply(claimed).unwrap();
+        assert_eq!(done.revocations, [owed(3)], "the neighbour stays");
+        assert_eq!(done.check(), Ok(()));
+    }
+}
+
+#[test]
+fn a_revocation_touches_the_refresh_lease_of_no_connection() {
+    let row = owing(claimed(), vec![owed(4)]);
+    let after = finish(4, 1).apply(claim(4, 1).apply(row).unwrap()).unwrap();
+    assert_eq!(after.active(), claimed().active());
+}
+
+#[test]
+fn a_revocation_s_lease_that_has_run_out_can_be_claimed() {
+    let over = Revocation { lease: Some(Lease { owner: attempt(1), expires_at: NOW }), ..owed(4) };
+    let claimed = claim(4, 5).apply(owing(tombstone(), vec![over])).unwrap();
+    assert_eq!(claimed.revocations[0].lease.map(|lease| lease.owner), Some(attempt(5)));
+}
+
+#[test]
+fn a_revocation_s_end_is_its_owner_s() {
+    for step in [finish, postpone] {
+        refuses(&step(4, 2), &owing(tombstone(), vec![under_way(4)]), Refusal::NotOwner);
+        refuses(&step(4, 1), &owing(tombstone(), vec![owed(4)]), Refusal::NotOwner);
+        refuses(&step(4, 1), &owing(tombstone(), vec![under_way(3)]), Refusal::NoSuchRevocation);
+    }
+    refuses(&claim(4, 1), &owing(tombstone(), vec![owed(3)]), Refusal::NoSuchRevocation);
+}
+
+#[test]
+fn a_failed_revocation_is_tried_again_and_given_up_after_a_bounded_number_of_times() {
+    let mut row = owing(tombstone(), vec![owed(4), owed(5)]);
+    for tried in 1..REVOCATION_ATTEMPTS_MAX {
+        row = postpone(4, 1).apply(claim(4, 1).apply(row).unwrap()).unwrap();
+        assert_eq!(row.revocations[0], Revocation { attempts: tried, ..owed(4) });
+    }
+    row = postpone(4, 1).apply(claim(4, 1).apply(row).unwrap()).unwrap();
+    assert_eq!(row.revocations, [owed(5)], "given up, and its neighbour untouched");
+}
+
+#[test]
+fn a_login_withdraws_every_unsent_intent() {
+    let over = Revocation { lease: Some(Lease { owner: attempt(1), expires_at: NOW }), ..owed(5) };
+    let row = owing(tombstone(), vec![owed(4), over]);
+    let expected = owing(row.clone(), Vec::new());
+    makes(&cancel(), &row, &expected);
+    refuses(&cancel(), &expected, Refusal::NoSuchRevocation);
+}
+
+#[test]
+fn a_login_withdraws_nothing_while_one_intent_is_being_carried_out() {
+    let row = owing(tombstone(), vec![owed(4), under_way(5)]);
+    refuses(&cancel(), &row, Refusal::Leased { until: lease(1).expires_at });
+}
