@@ -202,11 +202,13 @@ impl Connection {
             let surplus = self.revocations.len().saturating_sub(REVOCATIONS_MAX);
             self.revocations.drain(..surplus);
         }
+        // By a clock that is behind the one that connected, the row would end before it began.
+        let since = now.max(self.updated_at);
         self.version = version;
-        self.updated_at = now;
+        self.updated_at = since;
         self.scope = None;
         self.event = self.is_connected().then_some(EventMark::Disconnected);
-        self.status = Status::Disconnected { since: now, purge_at: now.plus(TOMBSTONE_LIFETIME) };
+        self.status = Status::Disconnected { since, purge_at: since.plus(TOMBSTONE_LIFETIME) };
         self
     }
 
@@ -334,3 +336,6 @@ const POLL_AFTER_REFRESH: Duration = Duration::from_secs(5);
 
 /// How soon a client asks again while a refresh is late.
 const POLL_WHEN_LATE: Duration = Duration::from_secs(15);
+
+#[cfg(test)]
+mod tests;

@@ -136,3 +136,6 @@ impl Claimed {
         (self.active.attempts + 1 == DEGRADED_AFTER_ATTEMPTS).then_some(EventMark::Degraded)
     }
 }
+
+#[cfg(test)]
+mod tests;
