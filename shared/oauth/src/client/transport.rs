@@ -26,7 +26,6 @@ pub(super) fn build_client(deadlines: Deadlines) -> Result<Client, reqwest::Erro
     Client::builder()
         .user_agent(USER_AGENT)
         .connect_timeout(deadlines.connect)
-        .timeout(deadlines.total)
         .pool_idle_timeout(IDLE_MAX)
         // A redirect would carry the credentials to wherever it points (RFC 9700 §4.12).
         .redirect(Policy::none())
