@@ -174,6 +174,7 @@ pub(crate) const DUPLICATES: &[(&str, &str)] = &[
     ),
     ("getrandom", "rand 0.8 below oauth2 has 0.2; gone with oauth2's next major version"),
     ("rand", "oauth2 has 0.8, proptest 0.10; gone with oauth2's next major version"),
+    ("rand_chacha", "as rand; our own tests have 0.10"),
     ("rand_core", "as rand"),
     ("syn", "thiserror 1, tracing and zeroize derive with 2, everybody else with 3; compile time only"),
     ("thiserror", "oauth2 has 1; gone with its next major version"),

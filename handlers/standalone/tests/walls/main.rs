@@ -234,6 +234,19 @@ fn the_environment_is_read_in_boot_only() -> Outcome {
 }
 
 #[test]
+fn every_variable_is_documented() -> Outcome {
+    let made_up = Source::new("shared/boot/src/a.rs", "env.get(\"NEW_LIMIT\"); env.get(\"PORT\");");
+    bites(&source::unmentioned_variables(&[made_up], "| `PORT` |"), "NEW_LIMIT");
+    let boot: Vec<Source> =
+        sources()?.into_iter().filter(|source| source.path.starts_with("shared/boot/src/")).collect();
+    for path in [".env.example", "README.md"] {
+        let missing = source::unmentioned_variables(&boot, &source::document(path)?);
+        assert!(missing.is_empty(), "{path} does not mention {missing:?}");
+    }
+    Ok(())
+}
+
+#[test]
 fn only_main_uses_boot() -> Outcome {
     hold_source(
         &source::BOOT_ONLY_IN_MAIN,

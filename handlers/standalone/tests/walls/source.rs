@@ -1,5 +1,6 @@
 //! The walls that Cargo does not see: what the sources may name, and where.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -116,6 +117,14 @@ pub(crate) fn read_in_several_files(sources: &[Source], readings: &[&str]) -> Ve
     if files.len() > 1 { files } else { Vec::new() }
 }
 
+/// Names in capitals, as variables have, that these sources quote and the document does not mention.
+pub(crate) fn unmentioned_variables(sources: &[Source], document: &str) -> Vec<String> {
+    let is_name = |text: &&str| text.len() > 3 && text.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+    let lines = sources.iter().filter(|source| !source.is_test()).flat_map(|source| &source.code);
+    let names: BTreeSet<&str> = lines.flat_map(|line| line.split('"').skip(1).step_by(2)).filter(is_name).collect();
+    names.into_iter().filter(|name| !document.contains(name)).map(str::to_owned).collect()
+}
+
 /// Paths that say nothing about what is inside.
 pub(crate) fn nameless(sources: &[Source]) -> Vec<String> {
     sources
@@ -128,6 +137,11 @@ pub(crate) fn nameless(sources: &[Source]) -> Vec<String> {
         })
         .map(|path| format!("{path}: name the module after its noun, as `noun.rs` beside `noun/`"))
         .collect()
+}
+
+/// A text of the workspace, by its path from the root.
+pub(crate) fn document(path: &str) -> Result<String, Failure> {
+    Ok(fs::read_to_string(root().join(path))?)
 }
 
 /// Every Rust file of the workspace.
