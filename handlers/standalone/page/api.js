@@ -166,8 +166,7 @@ function problemOf(response, body) {
 export class Api {
   /** @type {import('./journal.js').Journal} */
   #journal;
-  /** @type {string | null} */
-  #sandboxUrl = null;
+  #sandboxUrl = '';
 
   /** @param {import('./journal.js').Journal} journal */
   constructor(journal) {
@@ -176,7 +175,7 @@ export class Api {
 
   /** @param {string | null} url where the sandbox answers, if there is one */
   set sandboxUrl(url) {
-    this.#sandboxUrl = url;
+    this.#sandboxUrl = url ?? '';
   }
 
   /**
@@ -276,20 +275,37 @@ export class Api {
    * @throws {Problem}
    */
   async armFault(provider, fault) {
-    await this.#sandbox('POST', { provider, endpoint: 'token', ...fault, times: FAULT_TIMES });
+    await this.#sandbox('POST', '/_sandbox/faults', { provider, endpoint: 'token', ...fault, times: FAULT_TIMES });
   }
 
-  /** @throws {Problem} */
-  async clearFaults() {
-    await this.#sandbox('DELETE', null);
+  /**
+   * Takes back every fault of one provider.
+   *
+   * @param {string} provider
+   * @throws {Problem}
+   */
+  async clearFaults(provider) {
+    await this.#sandbox('DELETE', `/_sandbox/faults?provider=${encodeURIComponent(provider)}`, null);
+  }
+
+  /**
+   * Does what a user does on the provider's own "connected apps" page: takes the authorization back.
+   *
+   * @param {string} provider
+   * @param {string} account
+   * @throws {Problem}
+   */
+  async revokeAtProvider(provider, account) {
+    await this.#sandbox('POST', '/_sandbox/grants/revoke', { provider, account });
   }
 
   /**
    * @param {'POST' | 'DELETE'} method
+   * @param {string} path
    * @param {Record<string, unknown> | null} body
    */
-  async #sandbox(method, body) {
-    const url = `${this.#sandboxUrl}/_sandbox/faults`;
+  async #sandbox(method, path, body) {
+    const url = this.#sandboxUrl + path;
     /** @type {RequestInit} */
     const init = { method, credentials: 'omit' };
     if (body) Object.assign(init, { headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });

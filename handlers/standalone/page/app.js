@@ -4,7 +4,7 @@ import { Api, Problem } from './api.js';
 import { showOutcome, takeOutcome } from './banner.js';
 import { Card } from './card.js';
 import { ServerClock } from './clock.js';
-import { byId, byRole, html, setText } from './dom.js';
+import { announce, byId, byRole, html, setText } from './dom.js';
 import { Journal } from './journal.js';
 import { Poll } from './poll.js';
 import { SessionPanel } from './session.js';
@@ -66,11 +66,22 @@ function introduce({ info: said, sentMs, receivedMs }) {
   setText(byRole(about, 'engine'), said.engine);
   setText(byRole(about, 'version'), said.version);
   setText(byRole(about, 'speed'), said.speed === 1 ? 'real time' : `${said.speed} × real time`);
-  for (const provider of said.providers) addCard(provider);
+  const providers = said.providers.map(withBareName);
+  for (const provider of providers) addCard(provider);
   const links = byId('links');
   if (said.sandbox_url) links.append(html('li', {}, html('a', { href: said.sandbox_url }, 'Sandbox provider')));
   if (said.admin_url) links.append(html('li', {}, html('a', { href: said.admin_url }, 'Operator’s view')));
-  if (outcome) showOutcome(byId('banner'), outcome, said.providers);
+  if (outcome) showOutcome(byId('banner'), outcome, providers);
+}
+
+/**
+ * A sandbox's name without the remark that it is one: the card has a tag for that.
+ *
+ * @param {import('./api.js').OfferedProvider} provider
+ * @returns {import('./api.js').OfferedProvider}
+ */
+function withBareName(provider) {
+  return provider.sandbox ? { ...provider, name: provider.name.replace(/\s*\(sandbox\)$/i, '') } : provider;
 }
 
 /** @param {import('./api.js').OfferedProvider} provider */
@@ -96,6 +107,7 @@ function show(connections) {
 /** @param {Problem | null} problem what keeps the page from knowing more */
 function tell(problem) {
   const trouble = byId('trouble');
+  if (problem && trouble.hidden) announce('The backend does not answer as it should.');
   trouble.hidden = problem === null;
   setText(trouble, problem ? `The backend does not answer as it should. ${problem.words} What is shown may be out of date; this page keeps asking.` : '');
   setText(byId('link-status'), problem ? 'Lost touch with the backend.' : 'In touch with the backend; asks once a second while this tab is visible.');

@@ -53,7 +53,7 @@ const OUTCOMES = {
   },
   not_configured: {
     title: (name) => `${name} is not set up on this server.`,
-    text: 'Its client id, client secret and redirect address must be in the server’s environment.',
+    text: 'Its client id, client secret and redirect address must be in the server’s environment, as SPOTIFY_CLIENT_ID, SPOTIFY_CLIENT_SECRET and SPOTIFY_REDIRECT_URI are for Spotify.',
     offers: [],
   },
 };

@@ -115,8 +115,7 @@ export class Card {
     const { id, name, sandbox } = this.#provider;
     const title = this.#part('name');
     title.id = `card-${id}`;
-    // The tag beside the name says it already.
-    setText(title, sandbox ? name.replace(/\s*\(sandbox\)$/i, '') : name);
+    setText(title, name);
     this.#part('sandbox').hidden = !sandbox;
     this.element.setAttribute('aria-labelledby', title.id);
     for (const role of ['connect', 'call-api', 'force-refresh', 'disconnect']) {
@@ -125,7 +124,7 @@ export class Card {
       control.setAttribute('aria-labelledby', `${control.id} ${title.id}`);
     }
     this.#part('connect').setAttribute('href', `/auth/${encodeURIComponent(id)}/login?return_to=/`);
-    if (faults && sandbox) this.element.append(faultSwitches(this.#api, this.#provider));
+    if (faults && sandbox) this.element.append(faultSwitches(this.#api, this.#provider, () => this.#connection?.account_id ?? null));
   }
 
   /**
@@ -176,9 +175,9 @@ export class Card {
     setText(hint, this.#state === 'reauthorization_required' ? reasonWords(connection?.reason ?? null) : STATES[this.#state].hint);
     hint.hidden = hint.textContent === '';
     if (!connection) return;
-    if (connection.status !== 'active') {
-      setText(this.#part('expires'), 'Nothing to expire');
-      setText(this.#part('next-refresh'), 'None until you log in');
+    for (const role of ['expires', 'next-refresh']) {
+      const row = /** @type {HTMLElement} */ (this.#part(role).parentElement);
+      row.hidden = connection.status !== 'active';
     }
     setText(this.#part('refresh-count'), String(this.#history.refreshes));
     const error = this.#part('last-error');
@@ -239,7 +238,7 @@ export class Card {
       token = await this.#api.refresh(id, token.token_id);
       answer = await this.#api.callProvider(id, token, path);
     }
-    const line = `${answer.status} from ${answer.host} in ${Math.round(answer.durationMs)} ms, straight from this browser with token ${shortened(token.access_token)}`;
+    const line = `${answer.status} from ${answer.host} in ${Math.round(answer.durationMs)} ms, with the token ${shortened(token.access_token)} and straight from this browser.`;
     this.#showAnswer(line, answer.body);
     announce(`${this.#provider.name}: ${answer.status} from the API.`);
   }
@@ -247,9 +246,9 @@ export class Card {
   async #forceRefresh() {
     const seen = this.#connection?.token_id ?? '';
     const token = await this.#api.refresh(this.#provider.id, seen);
-    const line = token.token_id === seen ? 'The token was not replaced' : `A new token, ${shortened(token.access_token)}, good for ${span(token.expires_in)}`;
+    const line = token.token_id === seen ? 'The token was not replaced.' : `A new token, ${shortened(token.access_token)}, good for ${span(token.expires_in)}.`;
     this.#showAnswer(line, null);
-    announce(`${this.#provider.name}: ${line}.`);
+    announce(`${this.#provider.name}: ${line}`);
   }
 
   async #disconnect() {
@@ -266,7 +265,7 @@ export class Card {
       .filter(([, value]) => ['string', 'number', 'boolean'].includes(typeof value))
       .slice(0, ANSWER_FIELDS_MAX)
       .map(([name, value]) => html('div', {}, html('dt', {}, name), html('dd', {}, String(value).slice(0, ANSWER_FIELD_CHARS_MAX))));
-    place.replaceChildren(html('p', {}, `${line}.`));
+    place.replaceChildren(html('p', {}, line));
     if (fields.length > 0) place.append(html('dl', {}, ...fields));
     place.hidden = false;
   }

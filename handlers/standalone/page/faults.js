@@ -30,9 +30,10 @@ const KINDS = [
  *
  * @param {import('./api.js').Api} api
  * @param {import('./api.js').OfferedProvider} provider
+ * @param {() => string | null} account the connected account, if there is one
  * @returns {HTMLElement} a closed `details`
  */
-export function faultSwitches(api, provider) {
+export function faultSwitches(api, provider, account) {
   const details = fromTemplate('faults-template');
   const result = byRole(details, 'fault-result');
 
@@ -51,15 +52,28 @@ export function faultSwitches(api, provider) {
     announce(result.textContent ?? '');
   };
 
+  /**
+   * @param {HTMLButtonElement} button
+   * @param {string} meaning
+   */
+  const offer = (button, meaning) => byRole(details, 'kinds').append(html('li', {}, button, html('span', {}, meaning)));
+
   for (const { label, meaning, fault } of KINDS) {
     const button = html('button', { type: 'button', 'data-fault': String(fault.kind) }, label);
     button.addEventListener('click', () =>
       attempt(() => api.armFault(provider.id, fault), `Armed: ${label}, for the next three calls.`),
     );
-    byRole(details, 'kinds').append(html('li', {}, button, html('span', {}, meaning)));
+    offer(button, meaning);
   }
+  const revoke = html('button', { type: 'button', 'data-role': 'revoke-at-provider' }, 'Revoke there');
+  revoke.addEventListener('click', () => {
+    const whose = account();
+    if (whose === null) setText(result, 'Connect an account first.');
+    else attempt(() => api.revokeAtProvider(provider.id, whose), 'The account has taken its authorization back.');
+  });
+  offer(revoke, 'The user takes the authorization back on the provider’s own pages. The next refresh finds out.');
   byRole(details, 'clear-faults').addEventListener('click', () =>
-    attempt(() => api.clearFaults(), 'All faults of the sandbox are cleared.'),
+    attempt(() => api.clearFaults(provider.id), 'All faults of this provider are cleared.'),
   );
   return details;
 }

@@ -65,7 +65,8 @@ export class History {
   observe(connection, now, speed) {
     const happened = { refreshed: false, failed: false };
     if (connection.connected_at !== this.#memory.connectedAt || connection.account_id !== this.#memory.account) {
-      this.#memory = { ...NOTHING, connectedAt: connection.connected_at, account: connection.account_id, tokens: [], faults: [] };
+      const { connected_at: connectedAt, account_id: account, attempts } = connection;
+      this.#memory = { connectedAt, account, attempts, tokens: [], faults: [] };
     }
     const memory = this.#memory;
     if (connection.status === 'active' && connection.issued_at !== null && connection.expires_at !== null) {

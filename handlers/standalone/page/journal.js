@@ -98,8 +98,8 @@ export class Journal {
     const status = byRole(element, 'status');
     status.dataset.tone = tone(entry.status);
     setText(status, entry.status === 0 ? 'no answer' : String(entry.status));
-    const times = count > 1 ? ` × ${count}` : '';
-    setText(byRole(element, 'duration'), `${Math.round(entry.durationMs)} ms${times}`);
+    setText(byRole(element, 'repeats'), count > 1 ? `(${count} times)` : '');
+    setText(byRole(element, 'duration'), `${Math.round(entry.durationMs)} ms`);
     // A poll's answer changes every second; only a reader who opened the line pays for it.
     const details = /** @type {HTMLDetailsElement} */ (element.firstElementChild);
     if (details.open) {

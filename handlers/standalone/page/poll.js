@@ -9,7 +9,7 @@ export class Poll {
   #running = false;
   #again = false;
 
-  /** @param {() => Promise<number>} task answers with the pause until its next run, ms; must not throw */
+  /** @param {() => Promise<number>} task answers with the pause until its next run, ms; what it throws ends the asking until the next kick */
   constructor(task) {
     this.#task = task;
     document.addEventListener('visibilitychange', () => this.kick());
@@ -24,8 +24,12 @@ export class Poll {
     }
     if (document.visibilityState !== 'visible') return;
     this.#running = true;
-    const pauseMs = await this.#task();
-    this.#running = false;
+    let pauseMs;
+    try {
+      pauseMs = await this.#task();
+    } finally {
+      this.#running = false;
+    }
     const again = this.#again;
     this.#again = false;
     this.#timer = setTimeout(() => this.kick(), again ? 0 : pauseMs);

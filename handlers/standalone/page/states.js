@@ -27,20 +27,20 @@ export const STATES = {
 
 /** @type {Record<string, string>} */
 const REASONS = {
-  invalid_grant: 'The provider no longer accepts this authorization. It was probably revoked there.',
-  refused: 'The provider no longer accepts this authorization. It was probably revoked there.',
-  revoked: 'The authorization was revoked at the provider.',
+  refused: 'The provider no longer accepts this authorization: it was revoked there, or it has ended.',
   interrupted_rotation: 'An answer with a new refresh token was lost on the way, and the provider accepts the old one only once.',
-  grant_expired: 'The authorization has reached the end that the provider set for it.',
   no_refresh_token: 'The provider gave no refresh token, and the access token has run out.',
 };
 
 /** @type {Record<string, string>} */
 const ERRORS = {
+  throttled: 'Provider asks for patience',
   unavailable: 'Provider unavailable',
-  throttled: 'Provider asks to slow down',
   misconfigured: 'Client credentials refused',
-  refused: 'Authorization refused',
+  foreign_issuer: 'Connected through another registration',
+  budget_exhausted: 'Own limit of calls reached',
+  circuit_open: 'Provider known to be down',
+  not_sent: 'Not sent: something was missing here',
 };
 
 /**

@@ -4,13 +4,13 @@
  */
 
 import { html, setText, svg } from './dom.js';
-import { countdown, plural, span } from './timewords.js';
+import { countdown, oneUnit, plural, span } from './timewords.js';
 
 /** Height of the drawing, CSS px. */
 const HEIGHT = 190;
 
 /** Room around the plot for the labels, CSS px. */
-const PAD = { top: 16, right: 14, bottom: 26, left: 52 };
+const PAD = { top: 16, right: 28, bottom: 26, left: 52 };
 
 /** How far back the drawing looks, in token lifetimes: a short past fills the drawing too, a long one shows several teeth. */
 const PAST = { least: 0.5, most: 2.5, step: 0.5 };
@@ -20,6 +20,9 @@ const FUTURE = 1;
 
 /** Least room for a label on the time axis, CSS px. */
 const TICK_PX = 74;
+
+/** Below this width the margin's label is only its name, CSS px. */
+const NARROW_PX = 440;
 
 /** Distances between labels on the time axis, seconds. */
 const TICKS = [5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800];
@@ -88,12 +91,12 @@ const px = (n) => n.toFixed(1);
  * One token's line, from the left edge or its issue to where it was last seen, flat at zero once it has run out.
  *
  * @param {import('./history.js').SeenToken} token
+ * @param {number} end until when to draw it
  * @param {Scale} scale
  * @returns {[number, number][]} points in px; none when the token lies outside
  */
-function pointsOf(token, scale) {
+function pointsOf(token, end, scale) {
   const start = Math.max(token.issuedAt, scale.from);
-  const end = token.seenUntil;
   if (end <= start) return [];
   const instants = [start, ...(token.expiresAt > start && token.expiresAt < end ? [token.expiresAt] : []), end];
   return instants.map((at) => [scale.x(at), scale.y(token.expiresAt - at)]);
@@ -112,7 +115,7 @@ const lineOf = (points, joined) => points.map(([x, y], i) => `${i === 0 && !join
  * @param {Scale} scale
  * @returns {SVGElement[]}
  */
-function past({ history }, scale) {
+function past({ now, history }, scale) {
   let line = '';
   let area = '';
   const dots = /** @type {SVGElement[]} */ ([]);
@@ -120,7 +123,8 @@ function past({ history }, scale) {
   history.tokens.forEach((token, i) => {
     const before = history.tokens[i - 1];
     const follows = before !== undefined && before.seenUntil >= token.issuedAt;
-    const points = pointsOf(token, scale);
+    // The present token's line goes on between two polls, as its countdown does.
+    const points = pointsOf(token, i === history.tokens.length - 1 ? now : token.seenUntil, scale);
     if (points.length === 0) return;
     const [first, last] = [points[0], points[points.length - 1]];
     line += lineOf(points, follows && line !== '');
@@ -171,15 +175,14 @@ function axes({ now, lifetime }, scale, width) {
   const step = TICKS.find((seconds) => seconds / perPx >= TICK_PX) ?? TICKS[TICKS.length - 1];
   for (let n = Math.ceil((scale.from - now) / step); n * step <= scale.until - now; n += 1) {
     const x = scale.x(now + n * step);
-    const text = n === 0 ? 'now' : `${n < 0 ? '−' : '+'}${span(Math.abs(n * step))}`;
-    const anchor = x > right - 20 ? 'end' : 'middle';
+    const text = n === 0 ? 'now' : `${n < 0 ? '−' : '+'}${oneUnit(Math.abs(n * step))}`;
     parts.push(svg('line', { class: 'grid', x1: px(x), x2: px(x), y1: px(scale.y(0)), y2: px(scale.y(0) + 4) }));
-    parts.push(svg('text', { class: n === 0 ? 'label strong' : 'label', x: px(x), y: HEIGHT - 7, 'text-anchor': anchor }, text));
+    parts.push(svg('text', { class: n === 0 ? 'label strong' : 'label', x: px(x), y: HEIGHT - 7, 'text-anchor': 'middle' }, text));
   }
   const spare = margin(lifetime);
   const y = px(scale.y(spare));
   parts.push(svg('line', { class: 'margin', x1: left, x2: right, y1: y, y2: y }));
-  parts.push(svg('text', { class: 'label margin-label', x: right, y, dy: '-0.4em', 'text-anchor': 'end' }, `margin ${span(spare)}`));
+  parts.push(svg('text', { class: 'label margin-label', x: right, y, dy: '-0.4em', 'text-anchor': 'end' }, width < NARROW_PX ? 'margin' : `margin ${span(spare)}`));
   return parts;
 }
 

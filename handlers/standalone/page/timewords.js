@@ -10,6 +10,8 @@ const TIME = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digi
 const DATE = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', year: 'numeric' });
 const DAY_AND_TIME = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' });
 
+const AXIS_NUMBER = new Intl.NumberFormat('en-GB', { maximumFractionDigits: 1 });
+
 /** @param {number} n */
 const twoDigits = (n) => String(n).padStart(2, '0');
 
@@ -47,6 +49,19 @@ export function span(seconds) {
   if (s < 2 * MONTH) return plural(Math.round(s / DAY), 'day');
   if (s < YEAR) return plural(Math.round(s / MONTH), 'month');
   return plural(Math.round(s / YEAR), 'year');
+}
+
+/**
+ * A length of time in one unit, for an axis: `90 min`, `4 h`, `3 d`.
+ *
+ * @param {number} seconds
+ * @returns {string}
+ */
+export function oneUnit(seconds) {
+  if (seconds < 5 * MINUTE && seconds % MINUTE !== 0) return `${AXIS_NUMBER.format(seconds)} s`;
+  if (seconds < 3 * HOUR) return `${AXIS_NUMBER.format(seconds / MINUTE)} min`;
+  if (seconds < 2 * DAY) return `${AXIS_NUMBER.format(seconds / HOUR)} h`;
+  return `${AXIS_NUMBER.format(seconds / DAY)} d`;
 }
 
 /**
