@@ -10,8 +10,8 @@ use crate::hash::{Dice, TokenHash, mint};
 
 pub(crate) use rotation::RefreshRefusal;
 
-/// Grants kept; beyond it the oldest ended one is forgotten, else the oldest.
-const MAX_GRANTS: usize = 20_000;
+/// Grants kept; beyond it the oldest ended one is forgotten, else the oldest. The largest simulation has 20,000 users.
+const MAX_GRANTS: usize = 50_000;
 
 /// Living access tokens of one grant; the oldest is dropped. More than any client needs between two expiries.
 const MAX_ACCESS_TOKENS_PER_GRANT: usize = 16;
@@ -278,3 +278,6 @@ impl Ledger {
         self.exchanged.push_back(hash);
     }
 }
+
+#[cfg(test)]
+mod tests;

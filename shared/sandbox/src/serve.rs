@@ -35,8 +35,10 @@ use crate::{
 /// Connections at once; further ones wait in the listener's queue.
 const MAX_CONNECTIONS: usize = 1_024;
 
-/// Longest that a request's head may take to arrive.
-const HEAD_DEADLINE: Duration = Duration::from_secs(10);
+/// Longest wait for a request's head, and so for the next request on an idle connection. Longer than clients keep idle
+/// connections (reqwest: 90 s): the client closes first, and no request meets a connection that is just being closed,
+/// which would be a lost answer that no fault explains.
+const HEAD_DEADLINE: Duration = Duration::from_secs(120);
 
 /// Largest request head, in bytes (32 KiB): the longest query and as much again for header fields.
 const MAX_HEAD_BYTES: usize = 32 * 1024;

@@ -20,11 +20,12 @@ pub(super) const CODE_LIFETIME_S: u64 = 60;
 /// Codes remembered, used ones too, so that their return is recognized; the oldest are forgotten.
 const MAX_CODES: usize = 10_000;
 
-/// Seconds that a login or consent page stays good.
-const TICKET_LIFETIME_S: u64 = 600;
+/// Seconds that a login or consent page stays good (a day): people type in real time while the injected clock may run a
+/// hundred times as fast.
+pub(super) const TICKET_LIFETIME_S: u64 = 86_400;
 
 /// Authorization requests under way; the oldest is forgotten.
-const MAX_TICKETS: usize = 1_000;
+pub(super) const MAX_TICKETS: usize = 1_000;
 
 /// Browsers remembered; the oldest is forgotten.
 const MAX_SESSIONS: usize = 1_000;

@@ -3,6 +3,7 @@
 mod browser;
 mod faults;
 mod modes;
+mod properties;
 mod strictness;
 
 use serde_json::Value;

@@ -4,7 +4,10 @@ use url::Url;
 
 use super::{CALLBACK, VERIFIER, World, authorization, dice, parameter, tokens};
 use crate::{
-    authority::{Begun, PageError},
+    authority::{
+        Begun, PageError,
+        authorization::{MAX_TICKETS, TICKET_LIFETIME_S},
+    },
     hash::challenge_of,
 };
 
@@ -72,15 +75,18 @@ fn the_second_login_in_a_browser_knows_who_it_is_at_that_provider_alone() {
 }
 
 #[test]
-fn a_ticket_works_in_its_own_browser_for_ten_minutes() {
+fn a_ticket_works_in_its_own_browser_for_a_day() {
     let mut world = World::new();
     let (ticket, cookie) = opened(&mut world);
     let (_, other_cookie) = opened(&mut world);
     assert_eq!(world.authority.asked(world.now, &ticket, None).unwrap_err(), PageError::OtherBrowser);
     assert_eq!(decide(&mut world, &ticket, Some(&other_cookie), true), Err(PageError::OtherBrowser));
     assert_eq!(decide(&mut world, "no-such-ticket", Some(&cookie), true), Err(PageError::Expired));
-    assert!(world.authority.asked(world.now + 599, &ticket, Some(&cookie)).is_ok());
-    assert_eq!(world.authority.asked(world.now + 600, &ticket, Some(&cookie)).unwrap_err(), PageError::Expired);
+    assert!(world.authority.asked(world.now + TICKET_LIFETIME_S - 1, &ticket, Some(&cookie)).is_ok());
+    assert_eq!(
+        world.authority.asked(world.now + TICKET_LIFETIME_S, &ticket, Some(&cookie)).unwrap_err(),
+        PageError::Expired
+    );
 }
 
 #[test]
@@ -148,4 +154,17 @@ fn pkce_is_demanded_where_the_real_one_demands_it_and_cannot_be_stripped() {
     // A challenge that was stripped on the way shows when the verifier arrives.
     let code = world.code("youtube", &[("code_challenge", ""), ("code_challenge_method", "")]);
     assert_eq!(super::refusal(&world.redeem("youtube", &code)), super::invalid_grant());
+}
+
+#[test]
+fn requests_under_way_are_bounded_and_the_oldest_is_forgotten() {
+    let mut world = World::new();
+    let (first, first_cookie) = opened(&mut world);
+    let (second, second_cookie) = opened(&mut world);
+    for _ in 1..MAX_TICKETS {
+        opened(&mut world);
+    }
+    assert_eq!(world.authority.tickets.len(), MAX_TICKETS);
+    assert_eq!(world.authority.asked(world.now, &first, Some(&first_cookie)).unwrap_err(), PageError::Expired);
+    assert!(world.authority.asked(world.now, &second, Some(&second_cookie)).is_ok());
 }
