@@ -38,7 +38,7 @@ const MAX_CONNECTIONS: usize = 1_024;
 /// Longest wait for a request's head, and so for the next request on an idle connection. Longer than clients keep idle
 /// connections (reqwest: 90 s): the client closes first, and no request meets a connection that is just being closed,
 /// which would be a lost answer that no fault explains.
-const HEAD_DEADLINE: Duration = Duration::from_secs(120);
+const HEAD_DEADLINE: Duration = Duration::from_mins(2);
 
 /// Largest request head, in bytes (32 KiB): the longest query and as much again for header fields.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
