@@ -42,7 +42,7 @@ const FAULT_TIMES = 3;
  * @typedef {object} Connection instants in Unix seconds, lifetime in seconds
  * @property {string} provider
  * @property {'active' | 'reauthorization_required'} status
- * @property {'fresh' | 'stale' | 'expired'} state
+ * @property {'fresh' | 'stale' | 'expired' | null} state of the token; `null` when there is none
  * @property {string} token_id
  * @property {string | null} account_id
  * @property {string | null} scope
@@ -254,10 +254,13 @@ export class Api {
    * @throws {Problem} when no answer came
    */
   async callProvider(provider, token, path) {
-    const url = token.api.base_url + path;
+    const { base_url: base } = token.api;
+    // One slash between the two, whichever of them brings it.
+    const rest = base.endsWith('/') ? path.replace(/^\/+/, '') : path.replace(/^\/*(?=.)/, '/');
+    const url = base + rest;
     const exchange = await this.#exchange(url, { headers: token.api.headers, credentials: 'omit' }, {
       label: url,
-      code: snippet.providerCall(provider, path),
+      code: snippet.providerCall(provider, rest),
     });
     return {
       status: exchange.response.status,

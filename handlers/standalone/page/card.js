@@ -175,7 +175,7 @@ export class Card {
     setText(hint, this.#state === 'reauthorization_required' ? reasonWords(connection?.reason ?? null) : STATES[this.#state].hint);
     hint.hidden = hint.textContent === '';
     if (!connection) return;
-    for (const role of ['expires', 'next-refresh']) {
+    for (const role of ['expires', 'next-refresh', 'reauth-by']) {
       const row = /** @type {HTMLElement} */ (this.#part(role).parentElement);
       row.hidden = connection.status !== 'active';
     }

@@ -20,12 +20,12 @@ export class SessionPanel {
     const dialog = /** @type {HTMLDialogElement} */ (byId('delete-dialog'));
     byId('session-logout').addEventListener('click', () => this.#attempt(() => api.logout(false), 'Logged out.'));
     byId('session-logout-everywhere').addEventListener('click', () => this.#attempt(() => api.logout(true), 'Logged out everywhere.'));
-    byId('session-delete').addEventListener('click', () => {
-      dialog.returnValue = 'cancel';
-      dialog.showModal();
-    });
-    dialog.addEventListener('close', () => {
-      if (dialog.returnValue === 'delete') this.#attempt(() => api.deleteUser(), 'Everything about you has been deleted.');
+    // No form in the dialog: the policy of the page lets no form act.
+    byId('session-delete').addEventListener('click', () => dialog.showModal());
+    byId('delete-cancel').addEventListener('click', () => dialog.close());
+    byId('delete-confirm').addEventListener('click', () => {
+      dialog.close();
+      this.#attempt(() => api.deleteUser(), 'Everything about you has been deleted.');
     });
   }
 

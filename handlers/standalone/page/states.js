@@ -52,7 +52,7 @@ const ERRORS = {
 export function stateOf(connection) {
   if (!connection) return 'not_connected';
   if (connection.status === 'reauthorization_required') return 'reauthorization_required';
-  return connection.state in STATES ? connection.state : 'unknown';
+  return connection.state && connection.state in STATES ? connection.state : 'unknown';
 }
 
 /**
