@@ -1,2 +1,27 @@
-//! The standalone server.
-fn main() {}
+//! The standalone server: the whole product in one process, on the embedded engine.
+
+mod flags;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+/// The exit code for a missing or wrong value, as for wrong flags.
+const EXIT_CONFIG: u8 = 2;
+
+fn main() -> ExitCode {
+    let flags = flags::Flags::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let ended = match runtime {
+        Ok(runtime) => runtime.block_on(run::run(flags)),
+        Err(error) => Err(run::Failure::Start(error.into())),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            flags::tell(&format!("multimusic: {failure}"));
+            if failure.is_configuration() { ExitCode::from(EXIT_CONFIG) } else { ExitCode::FAILURE }
+        }
+    }
+}

@@ -42,6 +42,7 @@ pub use cipher::{CipherError, Field, TokenCipher};
 pub use fetch::{ConnectionState, ConnectionView, FetchError, TokenRequest, TokenView, WAIT_MAX};
 pub use login::{LoginRequest, LoginStarted, StartLoginError};
 pub use offers::{Offer, Offers};
+pub use refresh::chain;
 pub use tick::TickReport;
 
 use budget::Budget;

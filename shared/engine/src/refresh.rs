@@ -405,7 +405,7 @@ struct Wait {
 }
 
 /// An error with its causes, for a log line. No error of this workspace carries a secret.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -1,0 +1,137 @@
+//! SQS's part: messages become batches, and a batch's answer says which of them come again.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use aws_lambda_events::sqs::SqsBatchResponse;
+use mm_embedded::{
+    journal::LaneReceived,
+    queue::{Receipt, Received},
+};
+use mm_engine::{chain, ports::Lane};
+use mm_model::limits::FUNCTION_LIMIT;
+use serde_json::{Value, json};
+use tokio::{sync::Semaphore, task::JoinSet};
+
+use super::EventError;
+use crate::Backend;
+
+/// Batches of one lane at work at once: ten messages each, bounded like the event source's maximum concurrency.
+const BATCHES_AT_ONCE: usize = 16;
+
+/// How soon a message that failed comes again, for each time that it did.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Brings one batch of nudges to the worker. `None`: the queue is closed.
+pub async fn nudge_turn(backend: &Backend, lane: Lane) -> Option<usize> {
+    let batch = backend.queue.nudges.receive(lane).await;
+    if batch.is_empty() {
+        return None;
+    }
+    let count = batch.len();
+    work_on_nudges(backend, batch).await;
+    Some(count)
+}
+
+/// Brings one batch of the ordered lane to the worker. `None`: the queue is closed.
+pub async fn lane_turn(backend: &Backend) -> Option<usize> {
+    let batch = backend.queue.lane.receive().await;
+    if batch.is_empty() {
+        return None;
+    }
+    let count = batch.len();
+    work_on_lane(backend, batch).await;
+    Some(count)
+}
+
+pub(super) async fn run(backend: Arc<Backend>, lane: Lane) {
+    let slots = Arc::new(Semaphore::new(BATCHES_AT_ONCE));
+    let mut batches = JoinSet::new();
+    loop {
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { break };
+        let batch = backend.queue.nudges.receive(lane).await;
+        if batch.is_empty() {
+            break;
+        }
+        let backend = Arc::clone(&backend);
+        batches.spawn(async move {
+            work_on_nudges(&backend, batch).await;
+            drop(slot);
+        });
+        while batches.try_join_next().is_some() {}
+    }
+    while batches.join_next().await.is_some() {}
+}
+
+pub(super) async fn run_lane(backend: Arc<Backend>) {
+    while lane_turn(&backend).await.is_some() {}
+}
+
+async fn work_on_nudges(backend: &Backend, batch: Vec<Received>) {
+    let records = batch.iter().map(|message| {
+        sqs_record("multimusic-nudges", &message.message_id, &message.body, message.receive_count, None)
+    });
+    let failed = match invoke(backend, records.collect()).await {
+        Ok(response) => failures(response),
+        Err(error) => {
+            tracing::error!(error = %chain(&error), "worker: the batch could not be brought");
+            batch.iter().map(|message| message.message_id.clone()).collect()
+        }
+    };
+    for message in batch {
+        let receipt: Receipt = message.receipt;
+        if failed.contains(&message.message_id) {
+            backend.queue.nudges.release(receipt, RETRY * message.receive_count);
+        } else {
+            backend.queue.nudges.delete(receipt);
+        }
+    }
+}
+
+async fn work_on_lane(backend: &Backend, batch: Vec<LaneReceived>) {
+    let records = batch.iter().map(|message| {
+        let group = message.group.to_string();
+        sqs_record("multimusic-lane.fifo", &message.message_id, &message.body, message.receive_count, Some(&group))
+    });
+    let failed = match invoke(backend, records.collect()).await {
+        Ok(response) => failures(response),
+        Err(error) => {
+            tracing::error!(error = %chain(&error), "worker: the lane's batch could not be brought");
+            batch.iter().map(|message| message.message_id.clone()).collect()
+        }
+    };
+    for message in batch {
+        if failed.contains(&message.message_id) {
+            backend.queue.lane.release(message.receipt, RETRY);
+        } else {
+            // `false`: it was taken by another delivery in the meantime, which ends it.
+            let _ended = backend.queue.lane.delete(message.receipt).await;
+        }
+    }
+}
+
+async fn invoke(backend: &Backend, records: Vec<Value>) -> Result<SqsBatchResponse, EventError> {
+    let event = serde_json::from_str(&json!({ "Records": records }).to_string())?;
+    let invocation = backend.engine.invocation(FUNCTION_LIMIT);
+    Ok(mm_worker::handle(&backend.engine, event, invocation).await)
+}
+
+fn sqs_record(queue: &str, id: &str, body: &str, receive_count: u32, group: Option<&str>) -> Value {
+    let mut attributes = json!({ "ApproximateReceiveCount": receive_count.to_string() });
+    if let Some(group) = group {
+        attributes["MessageGroupId"] = json!(group);
+    }
+    json!({
+        "messageId": id,
+        "receiptHandle": id,
+        "body": body,
+        "attributes": attributes,
+        "messageAttributes": {},
+        "eventSource": "aws:sqs",
+        "eventSourceARN": format!("arn:aws:sqs:local:000000000000:{queue}"),
+        "awsRegion": "local",
+    })
+}
+
+fn failures(response: SqsBatchResponse) -> BTreeSet<String> {
+    response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
+}

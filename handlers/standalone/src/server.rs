@@ -1,0 +1,116 @@
+//! Listening: HTTP/1.1 with a bound on everything a client can make the server wait for or keep.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use axum::{Router, body::Body};
+use http::{Request, Response};
+use hyper::{
+    body::Incoming,
+    server::conn::http1::{Builder, Connection},
+    service::{Service, service_fn},
+};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+};
+use mm_web::{Problem, ProblemKind, rate_limit::Peer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+};
+use tower::ServiceExt as _;
+
+/// Connections at once. Each may hold [`HEADER_BYTES_MAX`]: 64 MB at worst.
+const CONNECTIONS_MAX: usize = 4096;
+
+/// How long the head of a request may take to arrive; also how long a connection may be idle between two requests.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long a request may take from its head to its answer, its body included. The longest wait of the contract is 3 s,
+/// and a callback waits for a provider twice.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Most bytes of a request's head.
+const HEADER_BYTES_MAX: usize = 32 * 1024;
+
+/// Most header fields of a request.
+const HEADERS_MAX: usize = 64;
+
+/// How long answers under way may take after a stop.
+const DRAIN: Duration = Duration::from_secs(8);
+
+/// How long accepting rests when the machine has no descriptor left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What a connection's requests are answered by.
+trait Answers: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send> + Send {}
+
+impl<S> Answers for S where
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send> + Send
+{
+}
+
+/// Serves `router` until `stop` says so, then lets answers under way finish for at most [`DRAIN`].
+pub async fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>) {
+    let graceful = GracefulShutdown::new();
+    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let accepted = tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => break,
+            accepted = accept(&listener, &slots) => accepted,
+        };
+        if let Some((stream, peer, slot)) = accepted {
+            let connection = graceful.watch(connection(stream, router.clone(), Peer(peer)));
+            tokio::spawn(async move {
+                // An error is a client that went away or was too slow: nothing of ours.
+                let _ended = connection.await;
+                drop(slot);
+            });
+        }
+    }
+    drop(listener);
+    let drained = tokio::time::timeout(DRAIN, graceful.shutdown()).await;
+    if drained.is_err() {
+        tracing::warn!("stop: some answers were not finished in time");
+    }
+}
+
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> Option<(TcpStream, std::net::IpAddr, OwnedSemaphorePermit)> {
+    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, peer)) => {
+            // Answers are small and single: waiting for more to send only delays them.
+            let _unsupported = stream.set_nodelay(true);
+            Some((stream, peer.ip(), slot))
+        }
+        Err(error) => {
+            tracing::warn!(%error, "accept: failed");
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            None
+        }
+    }
+}
+
+fn connection(stream: TcpStream, router: Router, peer: Peer) -> Connection<TokioIo<TcpStream>, impl Answers> {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let router = router.clone();
+        async move {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(peer);
+            let answer = tokio::time::timeout(REQUEST_TIMEOUT, router.oneshot(request)).await;
+            Ok::<_, Infallible>(match answer {
+                Ok(Ok(response)) => response,
+                Err(_late) => axum::response::IntoResponse::into_response(Problem::new(ProblemKind::StoreUnavailable)),
+            })
+        }
+    });
+    Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEADER_BYTES_MAX)
+        .max_headers(HEADERS_MAX)
+        .serve_connection(TokioIo::new(stream), service)
+}
