@@ -14,15 +14,22 @@ use oauth2::{PkceCodeChallenge, PkceCodeVerifier};
 use url::Url;
 
 use self::server::{
-    NOW, Server, TOKENS, answer, client, code, hasty, raw, refresh_token, register, secret, twin, verifier,
+    NOW, Server, TOKENS, answer, client, code, hasty, hasty_to_connect, raw, refresh_token, register, secret, twin,
+    verifier,
 };
-use super::BODY_BYTES_MAX;
-use crate::verdict::{ExchangeOutcome, Misconfiguration, UnavailableCause, Verdict};
+use super::{BODY_BYTES_MAX, ProviderClient};
+use crate::{
+    catalogue::Provider,
+    verdict::{ExchangeOutcome, Misconfiguration, UnavailableCause, Verdict},
+};
 
 /// Refreshes once at the twin of SoundCloud under `base`.
 async fn refresh_at(base: &Url) -> Verdict {
-    let provider = twin("soundcloud", base);
-    hasty().refresh(&provider, &register(&provider, "app"), &secret("s"), &refresh_token(), NOW).await
+    refresh_by(&client(), &twin("soundcloud", base)).await
+}
+
+async fn refresh_by(client: &ProviderClient, provider: &Provider) -> Verdict {
+    client.refresh(provider, &register(provider, "app"), &secret("s"), &refresh_token(), NOW).await
 }
 
 fn unavailable(cause: UnavailableCause, may_have_been_processed: bool) -> Verdict {
@@ -177,7 +184,11 @@ async fn silence_ends_at_the_deadline_and_the_token_may_be_spent() {
         [&b""[..], b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"access_token\":\"a"]
     {
         let (base, task) = raw(true, bytes, false).await;
-        assert_eq!(refresh_at(&base).await, unavailable(UnavailableCause::Timeout, true), "{bytes:?}");
+        assert_eq!(
+            refresh_by(&hasty(Duration::from_millis(200)), &twin("soundcloud", &base)).await,
+            unavailable(UnavailableCause::Timeout, true),
+            "{bytes:?}"
+        );
         task.abort();
     }
     assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
@@ -211,8 +222,7 @@ async fn without_a_connection_nothing_was_spent() {
         let (base, task) = raw(false, bytes, false).await;
         let mut provider = twin("soundcloud", &base);
         provider.token = Url::parse(&format!("https://{}/token", base.authority())).unwrap();
-        let registration = register(&provider, "app");
-        let verdict = hasty().refresh(&provider, &registration, &secret("s"), &refresh_token(), NOW).await;
+        let verdict = refresh_by(&hasty_to_connect(Duration::from_millis(100)), &provider).await;
         assert_eq!(verdict, unavailable(UnavailableCause::Connect, false), "{bytes:?}");
         task.abort();
     }

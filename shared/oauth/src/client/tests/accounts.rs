@@ -5,7 +5,7 @@ use std::time::Duration;
 use mm_model::{AccessToken, AccountId};
 use url::Url;
 
-use super::server::{NOW, Server, answer, client, hasty, register, twin};
+use super::server::{NOW, Server, answer, client, register, twin};
 use crate::{
     catalogue::AccountSource,
     client::AccountError,
@@ -112,7 +112,7 @@ async fn the_token_answer_itself_may_name_the_account() {
     let mut provider = twin("spotify", &nowhere);
     provider.account = AccountSource::TokenAnswer { pointer: "/user_id".to_owned() };
     let registration = register(&provider, "app");
-    let account = async |id| hasty().account(&provider, &registration, &tokens(id), NOW).await;
+    let account = async |id| client().account(&provider, &registration, &tokens(id), NOW).await;
     assert_eq!(account(Some("7")).await.unwrap().as_str(), "7");
     assert_eq!(account(None).await, Err(AccountError::Missing));
 }

@@ -10,7 +10,7 @@ use std::{
 use mm_model::{AccessToken, RefreshToken};
 use tracing::level_filters::LevelFilter;
 
-use super::server::{NOW, Server, answer, hasty, raw, register, twin};
+use super::server::{NOW, Server, answer, client, raw, register, twin};
 use crate::{
     secret::{AuthorizationCode, ClientSecret, CodeVerifier, SecretPair, StaticSecrets},
     verdict::{ExchangeOutcome, TokenAnswer},
@@ -49,7 +49,7 @@ async fn everything(base: &url::Url) -> String {
         let token = canary(RefreshToken::new, "refresh");
         let code = canary(AuthorizationCode::from_callback, "code").unwrap();
         let verifier = canary(CodeVerifier::from_stored, "verifier").unwrap();
-        let client = hasty();
+        let client = client();
 
         let exchanged = client.exchange_with(&provider, &registration, &secrets, code, &verifier, NOW).await;
         let refreshed = client.refresh_with(&provider, &registration, &secrets, &token, NOW).await;

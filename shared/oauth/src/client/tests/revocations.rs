@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::server::{NOW, Server, answer, client, hasty, raw, refresh_token, register, secret, twin};
+use super::server::{NOW, Server, answer, client, raw, refresh_token, register, secret, twin};
 use crate::{
     client::{RevocationOutcome, RevocationRefusal},
     secret::{SecretPair, StaticSecrets},
@@ -80,7 +80,7 @@ async fn what_has_no_answer_is_tried_again() {
     let (base, task) = raw(true, b"", true).await;
     let provider = twin("youtube", &base);
     let registration = register(&provider, "app");
-    assert_eq!(hasty().revoke(&provider, &registration, &secret("s"), &refresh_token(), NOW).await, RETRY);
+    assert_eq!(client().revoke(&provider, &registration, &secret("s"), &refresh_token(), NOW).await, RETRY);
     task.abort();
 }
 

@@ -162,10 +162,11 @@ async fn a_slow_source_leaves_no_time_for_another_secret() {
     let server = accepting("b").await;
     let provider = twin("soundcloud", &server.base);
     let registration = register(&provider, "app");
-    // Of the 200 ms, a quarter must be left.
-    for delay in [Duration::from_millis(170), Duration::MAX] {
+    let client = hasty(Duration::from_millis(600));
+    // A quarter of the time must be left.
+    for delay in [Duration::from_millis(500), Duration::MAX] {
         let secrets = SlowReload { secrets: Rotating::new("a", "b"), delay };
-        let verdict = hasty().refresh_with(&provider, &registration, &secrets, &refresh_token(), NOW).await;
+        let verdict = client.refresh_with(&provider, &registration, &secrets, &refresh_token(), NOW).await;
         assert_eq!(verdict, INVALID_CLIENT, "{delay:?}");
     }
     assert_eq!(tried(&server), ["a", "a"]);

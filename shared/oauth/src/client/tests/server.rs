@@ -1,6 +1,9 @@
 //! A real HTTP server on loopback, and what it was sent.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -177,10 +180,15 @@ pub(crate) fn client() -> ProviderClient {
     ProviderClient::new(Deadlines::PROVIDER).unwrap()
 }
 
-/// A client that gives up soon.
-pub(crate) fn hasty() -> ProviderClient {
-    let millis = std::time::Duration::from_millis;
-    ProviderClient::new(Deadlines { connect: millis(100), total: millis(200) }).unwrap()
+/// A client that waits only so long for an answer, and as long as usual for a connection: a busy machine must not turn the
+/// one into the other.
+pub(crate) fn hasty(total: Duration) -> ProviderClient {
+    ProviderClient::new(Deadlines { total, ..Deadlines::PROVIDER }).unwrap()
+}
+
+/// A client that waits only so long for a connection.
+pub(crate) fn hasty_to_connect(connect: Duration) -> ProviderClient {
+    ProviderClient::new(Deadlines { connect, ..Deadlines::PROVIDER }).unwrap()
 }
 
 pub(crate) fn secret(text: &str) -> ClientSecret {
