@@ -1,6 +1,6 @@
 //! The HTTP boundary: what a request must be before a use case sees it, and what an answer must carry before it leaves.
 //!
-//! Nothing here knows a store, a provider or a use case: the handlers' routers are put together from these parts. Three
+//! The handlers' routers are put together from these parts; only [`surface`] and [`answers`] know the engine. Three
 //! things are absent on purpose: no module reads a clock (a [`mm_model::Timestamp`] is passed in), none throws dice
 //! (random bytes are passed in), and no error or problem document quotes what the client sent.
 //!
@@ -8,6 +8,7 @@
 //! [`client_call`], a navigation passes [`navigation`], and both may carry the cookies of [`cookies`]. Every answer
 //! passes [`cors`] and [`security_headers`] on its way out.
 
+pub mod answers;
 pub mod body;
 pub mod browser_binding;
 pub mod client_address;
@@ -23,6 +24,7 @@ pub mod return_to;
 pub mod same_site;
 pub mod security_headers;
 pub mod session;
+pub mod surface;
 
 pub use browser_binding::BrowserBinding;
 pub use client_call::ClientCall;
@@ -31,3 +33,4 @@ pub use problem::{Problem, ProblemKind};
 pub use query::Query;
 pub use return_to::{Outcome, ResultCode, ReturnTo};
 pub use session::{Session, SessionKeys, Sessions, SignedSession};
+pub use surface::{Surface, app};
