@@ -241,8 +241,8 @@ fn limit(rule: &Rule, holder: Holder) -> u32 {
 /// How long a request must wait, `None` when it may pass.
 fn wait(log: &mut Log, rule: &Rule, limit: u32, now: Timestamp) -> Option<Duration> {
     forget(log, rule.window, now);
-    let full = u32::try_from(log.len()).is_ok_and(|count| count < limit);
-    if full {
+    let has_room = u32::try_from(log.len()).is_ok_and(|count| count < limit);
+    if has_room {
         return None;
     }
     let oldest = log.front()?;
