@@ -13,7 +13,7 @@
 //! `KeyService`. What the suite asks of a store's rules it asks of [`Table`], the same rules over plain values; the index
 //! may lag, an eventual read may be late, and nothing else may.
 
-use std::{any::Any, fmt, sync::Arc};
+use std::{any::Any, sync::Arc};
 
 use crate::ports::{ConnectionStore, KeyService, StoreError};
 
@@ -33,6 +33,8 @@ mod rows;
 mod samples;
 mod steps;
 mod table;
+#[cfg(test)]
+mod tests;
 mod values;
 mod wheel;
 
@@ -92,6 +94,22 @@ macro_rules! run_cases {
     };
 }
 
+/// The names of some cases.
+macro_rules! name_cases {
+    ([] $($module:ident { $($case:ident),* $(,)? })*) => {
+        &[$($(concat!(stringify!($module), "::", stringify!($case)),)*)*]
+    };
+}
+
+/// The cases of the store's suite.
+pub const STORE_CASES: &[&str] = crate::each_store_case! { [name_cases] };
+
+/// The cases of the queue's suite.
+pub const QUEUE_CASES: &[&str] = crate::each_queue_case! { [name_cases] };
+
+/// The cases of the key service's suite.
+pub const KEY_CASES: &[&str] = crate::each_key_case! { [name_cases] };
+
 /// Runs one case of the store's suite over a fresh store.
 ///
 /// # Errors
@@ -123,10 +141,4 @@ pub async fn key_case(name: &str, subject: KeySubject) -> Result<(), CaseError> 
     let KeySubject { keys, keep: _keep } = subject;
     crate::each_key_case! { [run_cases] name keys }
     Err(CaseError::Unknown { name: name.to_owned() })
-}
-
-impl fmt::Debug for StoreSubject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("StoreSubject")
-    }
 }

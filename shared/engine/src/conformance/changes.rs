@@ -219,9 +219,8 @@ pub(super) async fn many_changes_lose_nothing_and_keep_their_rows_order(store: S
         }
     });
     let keys = futures_util::future::try_join_all(chains).await?;
-    let expected: Vec<Told> = (1..=MANY_COMMITS)
-        .map(|n| (version(n + 1), None, Some(NOW.plus(seconds(u64::from(n)))), None))
-        .collect();
+    let expected: Vec<Told> =
+        (1..=MANY_COMMITS).map(|n| (version(n + 1), None, Some(NOW.plus(seconds(u64::from(n)))), None)).collect();
     let changes = all(&store).await?;
     for key in keys {
         assert_eq!(of(&changes, &key), expected, "{key}");

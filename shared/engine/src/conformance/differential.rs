@@ -121,17 +121,12 @@ impl Sequence {
             }
         }
         let own: BTreeSet<_> = self.keys().into_iter().collect();
-        let seats = own.iter().flat_map(|key| self.seats(key));
+        let seats = own.iter().flat_map(seats);
         for seat in seats {
             let expected: BTreeSet<_> = self.model.seated(seat).into_iter().collect();
             super::wheel::comes_to_hold_among(store, seat, &own, &expected).await?;
         }
         Ok(())
-    }
-
-    /// The seats that this sequence ever writes.
-    fn seats(&self, key: &ConnectionKey) -> [Seat; 3] {
-        [Seat::fast(key, HOUR), Seat::fast(key, seconds(300)), Seat::slow(key)]
     }
 
     fn people(&self) -> [UserId; 2] {
@@ -245,15 +240,18 @@ impl Sequence {
         let named = self.or_outdated(row.version);
         let held = row.active().and_then(|active| active.lease).map(|lease| lease.owner);
         let by = held.filter(|_| !self.one_in(4)).unwrap_or_else(|| attempt(self.below(4)));
-        let [hour, short, slow] = self.seats(&row.key);
+        let [hour, short, slow] = seats(&row.key);
         let intent = row.revocations.first().map_or(named, |owed| owed.version);
         let intent_by = row.revocations.first().and_then(|owed| owed.lease).map_or(by, |lease| lease.owner);
         let event = self.pick(&[None, None, Some(EventMark::Degraded)]);
         let soonish = now.plus(seconds(u64::from(self.below(600))));
         match self.below(18) {
-            0..=2 => {
-                Step::Claim(Claim { attempt: attempt(self.below(4)), now, lease, awake_window: self.pick(&[AWAKE, HOUR]) })
-            }
+            0..=2 => Step::Claim(Claim {
+                attempt: attempt(self.below(4)),
+                now,
+                lease,
+                awake_window: self.pick(&[AWAKE, HOUR]),
+            }),
             3 => Step::ForcedClaim(ForcedClaim { attempt: attempt(self.below(4)), now, lease, version: named }),
             4..=6 => self.commit(named, hour, short),
             7 => Step::Release(Release {
@@ -293,9 +291,7 @@ impl Sequence {
                 now,
                 lease,
             }),
-            16 if self.one_in(2) => {
-                Step::FinishRevocation(FinishRevocation { revocation: intent, attempt: intent_by })
-            }
+            16 if self.one_in(2) => Step::FinishRevocation(FinishRevocation { revocation: intent, attempt: intent_by }),
             16 => Step::PostponeRevocation(PostponeRevocation { revocation: intent, attempt: intent_by }),
             _ => Step::CancelRevocations(CancelRevocations { now }),
         }
@@ -322,4 +318,9 @@ impl Sequence {
             event: self.pick(&[None, None, Some(EventMark::Recovered), Some(EventMark::ReauthDue)]),
         }))
     }
+}
+
+/// The seats that a sequence ever writes.
+fn seats(key: &ConnectionKey) -> [Seat; 3] {
+    [Seat::fast(key, HOUR), Seat::fast(key, seconds(300)), Seat::slow(key)]
 }

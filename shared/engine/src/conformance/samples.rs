@@ -178,8 +178,12 @@ pub(super) fn first_link(row: &Connection) -> Link {
 /// Brings `row` into a store that has none there, by the port's own writes.
 pub(super) async fn plant(store: &Store, row: &Connection) -> Checked {
     assert_eq!(row.check(), Ok(()), "a sample must be possible");
-    let before = due(&row.key, 999_999);
-    let before = Connection { account: row.account.clone(), revocations: row.revocations.clone(), ..before };
+    let before = Connection {
+        key: row.key.clone(),
+        account: row.account.clone(),
+        revocations: row.revocations.clone(),
+        ..due(&key("sample"), 999_999)
+    };
     match &row.status {
         Status::Active(_) => {
             assert_eq!(store.link(&first_link(row)).await?, LinkOutcome::Done);

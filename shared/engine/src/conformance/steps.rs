@@ -18,24 +18,24 @@ use super::samples::{
 use crate::ports::Outcome;
 
 /// What the table of a case says about one step and one row.
-struct Row {
+struct Line {
     why: &'static str,
     row: Connection,
     step: Step,
     refused: Option<Refusal>,
 }
 
-fn applied(why: &'static str, row: Connection, step: Step) -> Row {
-    Row { why, row, step, refused: None }
+fn applied(why: &'static str, row: Connection, step: Step) -> Line {
+    Line { why, row, step, refused: None }
 }
 
-fn refused(why: &'static str, row: Connection, step: Step, reason: Refusal) -> Row {
-    Row { why, row, step, refused: Some(reason) }
+fn refused(why: &'static str, row: Connection, step: Step, reason: Refusal) -> Line {
+    Line { why, row, step, refused: Some(reason) }
 }
 
 /// Runs the table, each row under a person of its own: outcome, row that comes back, row that is there afterwards.
-async fn holds(store: &Store, table: Vec<Row>) -> Checked {
-    for (n, Row { why, row, step, refused }) in table.into_iter().enumerate() {
+async fn holds(store: &Store, table: Vec<Line>) -> Checked {
+    for (n, Line { why, row, step, refused }) in table.into_iter().enumerate() {
         let own = key(&format!("person-{n}"));
         let row = Connection { key: own.clone(), account: account(&format!("account {n}")), ..row };
         plant(store, &row).await?;
@@ -257,9 +257,7 @@ pub(super) async fn handoff(store: Store) -> Checked {
 }
 
 pub(super) async fn flag(store: Store) -> Checked {
-    let flag = |of, reason| {
-        Step::Flag(Flag { version: version(of), new_version: version(8), reason, now: NOW })
-    };
+    let flag = |of, reason| Step::Flag(Flag { version: version(of), new_version: version(8), reason, now: NOW });
     let refusal = ReauthorizationReason::Refused;
     let newer = Connection { version: version(3), ..live(1) };
     let owing = Connection { revocations: vec![owed(31)], ..live(1) };

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use mm_model::{
-    AccountId, Connection, ConnectionKey, ProviderId, Seat, Step, User, UserId,
+    AccountId, Connection, ConnectionKey, ProviderId, Seat, Step, Timestamp, User, UserId,
     event::{Change, EventMark},
 };
-use mm_model::Timestamp;
 
 use crate::ports::{Expected, Link, LinkOutcome, Outcome, PersonRows, Unlink};
 
@@ -25,7 +24,7 @@ impl Table {
         let old = self.connections.get(key).cloned();
         match old.clone().map(|row| step.apply(row)) {
             Some(Ok(row)) => {
-                self.write(row.clone());
+                self.write(&row);
                 Outcome::Applied(row)
             }
             Some(Err(refusal)) => Outcome::Refused(refusal, old),
@@ -82,11 +81,11 @@ impl Table {
             self.release(key, released);
         }
         if let Some(taken) = &link.taken_from {
-            self.write(taken.tombstone.clone());
+            self.write(&taken.tombstone);
         }
         self.users.entry(key.user.clone()).or_insert_with(|| link.user.clone());
         self.identities.insert((key.provider.clone(), link.connection.account.clone()), key.user.clone());
-        self.write(link.connection.clone());
+        self.write(&link.connection);
         LinkOutcome::Done
     }
 
@@ -97,7 +96,7 @@ impl Table {
             Some(version) if version == unlink.tombstone.version => LinkOutcome::Done,
             Some(version) if version == unlink.expected => {
                 self.release(key, &unlink.tombstone.account);
-                self.write(unlink.tombstone.clone());
+                self.write(&unlink.tombstone);
                 LinkOutcome::Done
             }
             _ => LinkOutcome::Contended,
@@ -123,26 +122,77 @@ impl Table {
         }
     }
 
-    /// Writes a row, and tells of it if it bears a mark that it did not bear before.
-    fn write(&mut self, row: Connection) {
+    /// Writes a row, and tells of it if it bears a mark that it did not bear before; says whether it told.
+    fn write(&mut self, row: &Connection) -> bool {
+        let (event, soon) = marks(row);
         let old = self.connections.insert(row.key.clone(), row.clone());
         let told = old.filter(|old| old.version == row.version).map_or((None, None), |old| marks(&old));
-        let (event, soon) = marks(&row);
         let is_new = event.is_some() && event != told.0 || soon.is_some() && soon != told.1;
         if is_new {
-            self.changes.push(Change {
-                key: row.key,
-                version: row.version,
-                at: row.updated_at,
-                event,
-                soon,
-                revocation: row.revocations.last().map(|owed| owed.version),
-            });
+            self.note(row);
         }
+        is_new
+    }
+
+    /// Notes a change of the row.
+    fn note(&mut self, row: &Connection) {
+        let (event, soon) = marks(row);
+        self.changes.push(Change {
+            key: row.key.clone(),
+            version: row.version,
+            at: row.updated_at,
+            event,
+            soon,
+            revocation: row.revocations.last().map(|owed| owed.version),
+        });
     }
 }
 
 /// What the stream has to see of a row.
 fn marks(row: &Connection) -> (Option<EventMark>, Option<Timestamp>) {
     (row.event, row.active().and_then(|active| active.soon))
+}
+
+/// What the suite's own test needs to make a store of it, sound or flawed.
+#[cfg(test)]
+impl Table {
+    /// Writes a row whatever was there; says whether it told of it.
+    pub(super) fn put(&mut self, row: &Connection) -> bool {
+        self.write(row)
+    }
+
+    /// Tells of a row.
+    pub(super) fn tell(&mut self, row: &Connection) {
+        self.note(row);
+    }
+
+    /// Deletes a row.
+    pub(super) fn delete(&mut self, key: &ConnectionKey) {
+        self.connections.remove(key);
+    }
+
+    /// Every row.
+    pub(super) fn rows(&self) -> impl Iterator<Item = &Connection> {
+        self.connections.values()
+    }
+
+    /// Everybody who has a row of their own.
+    pub(super) fn people(&self) -> impl Iterator<Item = UserId> {
+        self.users.keys().cloned()
+    }
+
+    /// Writes a person's row.
+    pub(super) fn set_user(&mut self, user: User) {
+        self.users.insert(user.id.clone(), user);
+    }
+
+    /// Makes an account nobody's.
+    pub(super) fn free(&mut self, provider: &ProviderId, account: &AccountId) {
+        self.identities.remove(&(provider.clone(), account.clone()));
+    }
+
+    /// Makes an account somebody's.
+    pub(super) fn own(&mut self, provider: &ProviderId, account: &AccountId, user: UserId) {
+        self.identities.insert((provider.clone(), account.clone()), user);
+    }
 }

@@ -1,10 +1,7 @@
 //! Values at the edges of what a field may hold.
 
 use mm_model::{
-    Connection, Sealed, Seat,
-    connection::Revocation,
-    id::TEXT_ID_BYTES_MAX,
-    limits::REVOCATIONS_MAX,
+    Connection, Sealed, Seat, connection::Revocation, id::TEXT_ID_BYTES_MAX, limits::REVOCATIONS_MAX,
     wheel::SLOW_PERIOD,
 };
 
@@ -51,8 +48,26 @@ pub(super) async fn empty_and_binary_tokens_come_back_whole(store: Store) -> Che
 pub(super) async fn odd_accounts_are_each_their_own(store: Store) -> Checked {
     let long = "x".repeat(TEXT_ID_BYTES_MAX);
     let names = [
-        "1", "01", " 1", "1 ", "a#b", "a/b", "identity#soundcloud#1", "ü", "u\u{308}", "🎵", "'; --", "%", "_", "A", "a",
-        "null", "\"", "\\", "\u{202e}evil", &long,
+        "1",
+        "01",
+        " 1",
+        "1 ",
+        "a#b",
+        "a/b",
+        "identity#soundcloud#1",
+        "ü",
+        "u\u{308}",
+        "🎵",
+        "'; --",
+        "%",
+        "_",
+        "A",
+        "a",
+        "null",
+        "\"",
+        "\\",
+        "\u{202e}evil",
+        &long,
     ];
     for (n, name) in (1..).zip(names) {
         let row = Connection { account: account(name), ..due(&key(&format!("person-{n}")), n) };
@@ -75,7 +90,8 @@ pub(super) async fn odd_people_are_each_their_own(store: Store) -> Checked {
     let long = "x".repeat(TEXT_ID_BYTES_MAX);
     let names = ["ann", "Ann", "ANN", "an", "-", "_", "__", "0", "login", "tick", &long];
     for (n, name) in (1..).zip(names) {
-        plant(&store, &due(&at(name, "a-2"), n)).await?;
+        let row = Connection { account: account(&n.to_string()), ..due(&key("sample"), n) };
+        plant(&store, &Connection { key: at(name, "a-2"), ..row }).await?;
     }
     for (n, name) in (1..).zip(names) {
         let found = strong(&store, &at(name, "a-2")).await?.map(|row| row.version);

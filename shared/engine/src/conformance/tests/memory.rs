@@ -1,0 +1,174 @@
+//! The table of plain values behind a lock: a store for the suite's own test, with a flaw if one is asked for.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard},
+};
+
+use mm_model::{
+    Circuit, Connection, ConnectionKey, Minute, ProviderId, Seat, Step, Version, connection::Status,
+    login::PendingLogin,
+};
+
+use super::Flaw;
+use crate::{
+    conformance::table::Table,
+    ports::{Expected, Family, Link, LinkOutcome, Outcome, WrappedKey},
+};
+
+mod port;
+
+/// Entries of a page: few, so that every case pages.
+const PAGE: usize = 7;
+
+pub(super) struct MemoryStore {
+    flaw: Option<Flaw>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    table: Table,
+    logins: BTreeMap<[u8; 32], PendingLogin>,
+    tick: Option<Minute>,
+    circuits: BTreeMap<ProviderId, Circuit>,
+    keys: BTreeMap<Family, Vec<WrappedKey>>,
+    first_seats: BTreeMap<ConnectionKey, Seat>,
+}
+
+impl MemoryStore {
+    pub(super) fn new(flaw: Option<Flaw>) -> Self {
+        Self { flaw, state: Mutex::default() }
+    }
+
+    fn has(&self, flaw: Flaw) -> bool {
+        self.flaw == Some(flaw)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    /// Lets the other racers in between a read and its write.
+    async fn hole(&self, flaw: Flaw) {
+        if self.has(flaw) {
+            for _ in 0..64 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// The row as a flawed condition sees it: what would make the step fail is out of its sight.
+    fn blinded(&self, row: &Connection, step: &Step) -> Connection {
+        let mut seen = row.clone();
+        let version = match step {
+            Step::Commit(commit) => commit.consumed,
+            Step::Flag(flag) => flag.version,
+            _ => row.version,
+        };
+        let Status::Active(active) = &mut seen.status else { return seen };
+        match (self.flaw, step) {
+            (Some(Flaw::ClaimIgnoresTheLease), Step::Claim(_) | Step::ForcedClaim(_))
+            | (Some(Flaw::ResealIgnoresTheLease), Step::Reseal(_)) => active.lease = None,
+            (Some(Flaw::ClaimForgetsItself), Step::Claim(claim)) => {
+                active.lease = active.lease.filter(|lease| lease.owner != claim.attempt);
+            }
+            (Some(Flaw::ClaimIgnoresTheSchedule), Step::Claim(claim)) => active.next_refresh_at = claim.now,
+            (Some(Flaw::ClaimWakesSleepers), Step::Claim(claim)) => active.seen_at = claim.now,
+            (Some(Flaw::ForcedClaimIgnoresTheBackOff), Step::ForcedClaim(_)) => active.attempts = 0,
+            (Some(Flaw::CommitIsUnconditional), Step::Commit(_)) | (Some(Flaw::FlagIsUnconditional), Step::Flag(_)) => {
+                seen.version = version;
+            }
+            (Some(Flaw::CommitWantsTheLease), Step::Commit(_)) if active.lease.is_none() => {
+                seen.version = Version::from_bytes([0; 16]);
+            }
+            (Some(Flaw::ReleaseIgnoresTheOwner), Step::Release(release)) => {
+                active.lease.iter_mut().for_each(|lease| lease.owner = release.attempt);
+            }
+            (Some(Flaw::SleepIgnoresReads), Step::Sleep(sleep)) => active.seen_at = sleep.seen_at,
+            _ => {}
+        }
+        seen
+    }
+
+    /// What a flawed update writes instead.
+    fn spoiled(&self, old: &Connection, new: Connection, step: &Step) -> Connection {
+        let mut row = new;
+        match (self.flaw, step, &mut row.status) {
+            (Some(Flaw::UnknownEndsTheLease), Step::Unknown(_), Status::Active(active)) => active.lease = None,
+            (Some(Flaw::FlagKeepsTheTokens), Step::Flag(_), status) => *status = old.status.clone(),
+            _ => {}
+        }
+        row
+    }
+
+    fn step(&self, key: &ConnectionKey, step: &Step) -> Outcome {
+        let mut state = self.state();
+        let old = state.table.person(&key.user).connection(&key.provider).cloned();
+        let Some(old) = old else {
+            if let (Step::Seen(_), true) = (step, self.has(Flaw::RefusedStepMakesARow)) {
+                let row = crate::conformance::samples::due(key, 1);
+                state.table.put(&row);
+            }
+            return state.table.apply(key, step);
+        };
+        let revives = self.has(Flaw::CommitRevivesTheDead) && matches!(step, Step::Commit(_)) && old.active().is_none();
+        let lease_blind = self.has(Flaw::RevocationIgnoresTheLease);
+        let mut seen = self.blinded(&old, step);
+        if revives {
+            seen = crate::conformance::samples::due(key, 1);
+        }
+        if let (Step::ClaimRevocation(_), true) = (step, lease_blind) {
+            seen.revocations.iter_mut().for_each(|owed| owed.lease = None);
+        }
+        match step.apply(seen) {
+            Ok(new) => {
+                let row = self.spoiled(&old, new, step);
+                let told = state.table.put(&row);
+                self.tell(&mut state.table, &old, &row, told);
+                Outcome::Applied(row)
+            }
+            Err(refusal) => Outcome::Refused(refusal, Some(old).filter(|_| !self.has(Flaw::RefusalHidesTheRow))),
+        }
+    }
+
+    /// What a flawed stream tells of a write besides what it should.
+    fn tell(&self, table: &mut Table, old: &Connection, row: &Connection, told: bool) {
+        let marked = row.event.is_some() || row.active().is_some_and(|active| active.soon.is_some());
+        let again = self.has(Flaw::ChangesAreToldTwice) && told
+            || self.has(Flaw::StandingMarksAreToldAgain) && marked && !told
+            || self.has(Flaw::UnmarkedWritesAreTold) && !marked && old != row;
+        if again {
+            table.tell(row);
+        }
+    }
+
+    fn link_now(&self, link: &Link) -> LinkOutcome {
+        let mut state = self.state();
+        let key = &link.connection.key;
+        let mut link = link.clone();
+        let old = state.table.person(&key.user).connection(&key.provider).map(|row| row.version);
+        if self.has(Flaw::LinkIgnoresTheExpected) {
+            link.expected = old.map_or(Expected::Absent, Expected::Version);
+        }
+        if self.has(Flaw::LinkOverwritesItself) && old == Some(link.connection.version) {
+            state.table.put(&link.connection);
+        }
+        if self.has(Flaw::LinkIgnoresTheIdentity) {
+            state.table.free(&key.provider, &link.connection.account);
+        }
+        if self.has(Flaw::LinkKeepsTheReleased) {
+            link.released = None;
+        }
+        if let (Some(taken), true) = (&mut link.taken_from, self.has(Flaw::MoveIgnoresTheOtherSide)) {
+            let other = state.table.person(&taken.tombstone.key.user).connection(&key.provider).cloned();
+            taken.expected = other.map_or(taken.expected, |row| row.version);
+        }
+        let outcome = state.table.link(&link);
+        let half = self.has(Flaw::LinkWritesHalf) && outcome == LinkOutcome::Contended;
+        if half || self.has(Flaw::LinkOverwritesThePerson) {
+            state.table.set_user(link.user);
+        }
+        outcome
+    }
+}
