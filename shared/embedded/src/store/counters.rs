@@ -22,11 +22,11 @@ impl IoCounts {
     #[must_use]
     pub const fn since(self, earlier: Self) -> Self {
         Self {
-            reads: self.reads - earlier.reads,
-            writes: self.writes - earlier.writes,
-            index_writes: self.index_writes - earlier.index_writes,
-            refused: self.refused - earlier.refused,
-            commits: self.commits - earlier.commits,
+            reads: self.reads.saturating_sub(earlier.reads),
+            writes: self.writes.saturating_sub(earlier.writes),
+            index_writes: self.index_writes.saturating_sub(earlier.index_writes),
+            refused: self.refused.saturating_sub(earlier.refused),
+            commits: self.commits.saturating_sub(earlier.commits),
         }
     }
 }

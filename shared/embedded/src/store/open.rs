@@ -10,7 +10,7 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::schema;
+use super::{fault, schema};
 
 /// The database's name in the data directory; SQLite keeps `-wal` and `-shm` beside it.
 const DATABASE: &str = "multimusic.db";
@@ -95,7 +95,7 @@ impl OpenError {
     /// SQLite's failure to do `doing` to the file.
     pub(super) fn sqlite(file: &Path, doing: &'static str, source: rusqlite::Error) -> Self {
         let file = file.to_owned();
-        if schema::is_damage(&source) { Self::Damaged { file, source } } else { Self::Failed { file, doing, source } }
+        if fault::means_damage(&source) { Self::Damaged { file, source } } else { Self::Failed { file, doing, source } }
     }
 }
 

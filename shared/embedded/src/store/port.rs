@@ -23,7 +23,9 @@ impl ConnectionStore for SqliteStore {
     // Both consistencies are one here: see `readers`.
     async fn person(&self, user: &UserId, _: Consistency) -> Result<PersonRows, StoreError> {
         self.read("read a person's rows", |sql| {
-            Ok(PersonRows { user: people::find(sql, user)?, connections: connections::of(sql, user)? })
+            // Both or neither of a login's rows. Dropped, the transaction ends: there is nothing to commit.
+            let snapshot = sql.unchecked_transaction()?;
+            Ok(PersonRows { user: people::find(&snapshot, user)?, connections: connections::of(&snapshot, user)? })
         })
     }
 

@@ -50,7 +50,8 @@ pub(super) struct Fields<'r> {
 }
 
 impl<'r> Fields<'r> {
-    /// The fields of a row of `table` whose first `key_columns` columns are its key.
+    /// The fields of a row of `table` whose first `key_columns` columns are its key; none where the key is not to be
+    /// shown or there is but one row.
     pub(super) const fn new(row: &'r Row<'r>, table: &'static str, key_columns: usize) -> Self {
         Self { row, next: 0, table, key_columns }
     }
@@ -131,7 +132,10 @@ impl<'r> Fields<'r> {
             Ok(ValueRef::Integer(number)) => number.to_string(),
             _ => "?".to_owned(),
         };
-        let row = (0..self.key_columns).map(part).collect::<Vec<_>>().join("/");
+        let row = match self.key_columns {
+            0 => "…".to_owned(),
+            columns => (0..columns).map(part).collect::<Vec<_>>().join("/"),
+        };
         Fault::Impossible { table: self.table, row, field, rule }
     }
 }

@@ -13,7 +13,7 @@ use mm_model::{
 use super::fixture::{
     HOUR, LEASE, NOW, applied, claim, commit, connect, consent, disconnect, key, link, store, version,
 };
-use crate::store::{SqliteEvents, SqliteStore, changes};
+use crate::store::{EVENTS_MAX, SqliteEvents, SqliteStore, changes};
 
 async fn told_after(store: &SqliteStore, cursor: Option<&str>) -> Vec<Change> {
     store.changes(cursor).await.unwrap().changes
@@ -169,4 +169,31 @@ async fn a_moved_account_tells_both_sides() {
     let told = told_after(&store, Some(&cursor)).await;
     let told: Vec<_> = told.iter().map(|change| (change.key.clone(), change.event)).collect();
     assert_eq!(told, [(key("ann"), Some(EventMark::Disconnected)), (key("bob"), Some(EventMark::Connected))]);
+}
+
+#[tokio::test]
+async fn neither_log_grows_for_ever() {
+    let (_directory, store) = store();
+    let store = Arc::new(store);
+    let surplus = 5;
+    let fill = store.writer.write("fill both logs", move |unit| {
+        let changes = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1) \
+             INSERT INTO changes (user_id, provider, version, at, event) \
+             SELECT 'ann', 'spotify', zeroblob(16), ?2, 'connected' FROM n";
+        unit.sql.execute(changes, [changes::CHANGES_MAX + surplus, i64::try_from(NOW.unix()).unwrap()])?;
+        let events = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1) \
+             INSERT INTO events (event_id, kind, user_id, provider, at) \
+             SELECT 'event-' || i, 'connected', 'ann', 'spotify', ?2 FROM n";
+        unit.sql.execute(events, [i64::from(EVENTS_MAX) + surplus, i64::try_from(NOW.unix()).unwrap()])?;
+        Ok(())
+    });
+    fill.await.unwrap();
+    store.purge(NOW).await.unwrap();
+    let oldest = store.changes(None).await.unwrap().next;
+    let page = i64::try_from(changes::CHANGE_PAGE_MAX).unwrap();
+    assert_eq!(oldest, (surplus + page).to_string(), "the oldest go, told or not");
+    SqliteEvents::new(Arc::clone(&store)).publish(&event(0)).await.unwrap();
+    let kept = store.recent_events(u32::MAX).unwrap();
+    assert_eq!(kept.len(), usize::try_from(EVENTS_MAX).unwrap());
+    assert_eq!((&kept[0].id, &kept[kept.len() - 1].id), (&"event-0".to_owned(), &"event-7".to_owned()));
 }

@@ -274,3 +274,24 @@ async fn a_seat_is_read_from_the_index_alone_page_by_page() {
     assert!(users.iter().eq((0..count).map(|n| format!("user-{n:04}")).collect::<Vec<_>>().iter()));
     assert!(matches!(store.seated(seat, Some("nonsense")).await, Err(StoreError::Impossible { field: "cursor", .. })));
 }
+
+#[tokio::test]
+async fn no_statement_is_planned_anew_at_each_use() {
+    let (_directory, store) = store();
+    connect(&store, "ann", 1).await;
+    let replanned = store.read_inline("look", |sql| {
+        let mut replanned = 0;
+        for text in [&*codec::SELECT, &*codec::SELECT_OF_USER, wheel::SEATED] {
+            let mut statement = sql.prepare(text)?;
+            for round in 0..3 {
+                // The last parameter of the wheel's statement is its limit.
+                let user = format!("user-{round}");
+                let bound = [&*user, "spotify", "", "1"].into_iter().take(statement.parameter_count());
+                statement.query(rusqlite::params_from_iter(bound))?.next()?;
+            }
+            replanned += statement.get_status(rusqlite::StatementStatus::RePrepare);
+        }
+        Ok(replanned)
+    });
+    assert_eq!(replanned.unwrap(), 0);
+}
