@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use aws_lambda_events::sqs::SqsBatchResponse;
+use futures_util::FutureExt as _;
 use mm_embedded::{
     journal::LaneReceived,
     queue::{Receipt, Received},
@@ -21,26 +22,20 @@ const BATCHES_AT_ONCE: usize = 16;
 /// How soon a message that failed comes again, for each time that it did.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// Brings one batch of nudges to the worker. `None`: the queue is closed.
-pub async fn nudge_turn(backend: &Backend, lane: Lane) -> Option<usize> {
-    let batch = backend.queue.nudges.receive(lane).await;
-    if batch.is_empty() {
-        return None;
-    }
+/// Brings the nudges that are visible now, at most one batch, to the worker. Says how many: for tests, which own the time.
+pub async fn nudge_turn(backend: &Backend, lane: Lane) -> usize {
+    let batch = backend.queue.nudges.receive(lane).now_or_never().unwrap_or_default();
     let count = batch.len();
     work_on_nudges(backend, batch).await;
-    Some(count)
+    count
 }
 
-/// Brings one batch of the ordered lane to the worker. `None`: the queue is closed.
-pub async fn lane_turn(backend: &Backend) -> Option<usize> {
-    let batch = backend.queue.lane.receive().await;
-    if batch.is_empty() {
-        return None;
-    }
+/// The same for the ordered lane.
+pub async fn lane_turn(backend: &Backend) -> usize {
+    let batch = backend.queue.lane.receive().now_or_never().unwrap_or_default();
     let count = batch.len();
     work_on_lane(backend, batch).await;
-    Some(count)
+    count
 }
 
 pub(super) async fn run(backend: Arc<Backend>, lane: Lane) {
@@ -63,10 +58,19 @@ pub(super) async fn run(backend: Arc<Backend>, lane: Lane) {
 }
 
 pub(super) async fn run_lane(backend: Arc<Backend>) {
-    while lane_turn(&backend).await.is_some() {}
+    loop {
+        let batch = backend.queue.lane.receive().await;
+        if batch.is_empty() {
+            break;
+        }
+        work_on_lane(&backend, batch).await;
+    }
 }
 
 async fn work_on_nudges(backend: &Backend, batch: Vec<Received>) {
+    if batch.is_empty() {
+        return;
+    }
     let records = batch.iter().map(|message| {
         sqs_record("multimusic-nudges", &message.message_id, &message.body, message.receive_count, None)
     });
@@ -88,6 +92,9 @@ async fn work_on_nudges(backend: &Backend, batch: Vec<Received>) {
 }
 
 async fn work_on_lane(backend: &Backend, batch: Vec<LaneReceived>) {
+    if batch.is_empty() {
+        return;
+    }
     let records = batch.iter().map(|message| {
         let group = message.group.to_string();
         sqs_record("multimusic-lane.fifo", &message.message_id, &message.body, message.receive_count, Some(&group))
