@@ -1,6 +1,6 @@
 //! Sixty-four at once: what may happen once, happens once, and the store's own row says to whom.
 
-use std::{collections::BTreeSet, future::Future};
+use std::{collections::BTreeSet, future::Future, sync::Arc};
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use mm_model::{
@@ -11,6 +11,7 @@ use mm_model::{
     step::{Claim, Commit, ForcedClaim, Seen, Sleep},
     user::ForcedAdmission,
 };
+use tokio::sync::Barrier;
 
 use super::{
     logins::{pending, state},
@@ -30,9 +31,13 @@ where
     T: Send + 'static,
     F: Future<Output = Result<T, StoreError>> + Send + 'static,
 {
+    let start = Arc::new(Barrier::new(RACERS.try_into().unwrap_or(usize::MAX)));
     let tasks = (0..RACERS).map(|n| {
-        let run = run(store.clone(), n);
-        tokio::spawn(async move { (n, run.await) })
+        let (run, start) = (run(store.clone(), n), Arc::clone(&start));
+        tokio::spawn(async move {
+            start.wait().await;
+            (n, run.await)
+        })
     });
     let mut tasks: FuturesUnordered<_> = tasks.collect();
     let mut said = Vec::new();

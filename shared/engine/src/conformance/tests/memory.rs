@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard},
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use mm_model::{
@@ -21,9 +24,14 @@ mod port;
 /// Entries of a page: few, so that every case pages.
 const PAGE: usize = 7;
 
+/// How often a racer with a flaw lets others go first.
+const HOLE_YIELDS_MAX: u32 = 10_000;
+
 pub(super) struct MemoryStore {
     flaw: Option<Flaw>,
     state: Mutex<State>,
+    /// Racers that have come so far.
+    in_the_hole: AtomicU32,
 }
 
 #[derive(Default)]
@@ -38,7 +46,7 @@ struct State {
 
 impl MemoryStore {
     pub(super) fn new(flaw: Option<Flaw>) -> Self {
-        Self { flaw, state: Mutex::default() }
+        Self { flaw, state: Mutex::default(), in_the_hole: AtomicU32::new(0) }
     }
 
     fn has(&self, flaw: Flaw) -> bool {
@@ -49,13 +57,19 @@ impl MemoryStore {
         self.state.lock().unwrap()
     }
 
-    /// Lets the other racers in between a read and its write.
+    /// Waits between a read and its write until another racer has read too. Who comes alone goes on after a while.
     async fn hole(&self, flaw: Flaw) {
-        if self.has(flaw) {
-            for _ in 0..64 {
-                tokio::task::yield_now().await;
-            }
+        if !self.has(flaw) {
+            return;
         }
+        self.in_the_hole.fetch_add(1, Ordering::SeqCst);
+        for _ in 0..HOLE_YIELDS_MAX {
+            if self.in_the_hole.load(Ordering::SeqCst) > 1 {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+        self.in_the_hole.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// The row as a flawed condition sees it: what would make the step fail is out of its sight.
