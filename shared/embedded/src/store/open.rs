@@ -1,9 +1,9 @@
 //! Opening the data directory: one process, one file, nobody else's eyes.
 
 use std::{
-    fs::{DirBuilder, File, OpenOptions, TryLockError},
+    fs::{File, OpenOptions, TryLockError},
     io::{self, Read as _, Seek as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     process,
 };
@@ -11,18 +11,13 @@ use std::{
 use rusqlite::{Connection, OpenFlags};
 
 use super::{fault, schema};
+use crate::directory::{self, FILE_MODE};
 
 /// The database's name in the data directory; SQLite keeps `-wal` and `-shm` beside it.
 const DATABASE: &str = "multimusic.db";
 
 /// The lock's name in the data directory. It is never deleted: a lock on a deleted file locks nobody out.
 const LOCK: &str = "multimusic.lock";
-
-/// Mode of a new data directory: nobody but its owner looks inside.
-const DIRECTORY_MODE: u32 = 0o700;
-
-/// Mode of new files. SQLite gives its side files the database's mode.
-const FILE_MODE: u32 = 0o600;
 
 /// Most bytes of the lock file that are read: a process id has at most ten digits.
 const LOCK_BYTES_MAX: u64 = 32;
@@ -110,18 +105,18 @@ pub(super) struct DataDirectory {
 
 impl DataDirectory {
     /// Makes the directory if need be, and takes it for this process.
-    pub(super) fn take(directory: &Path) -> Result<Self, OpenError> {
+    pub(super) fn take(data_dir: &Path) -> Result<Self, OpenError> {
         let inaccessible = |path: &Path| {
             let path = path.to_owned();
             move |source| OpenError::Inaccessible { path, source }
         };
-        DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory).map_err(inaccessible(directory))?;
-        let lock = lock(directory)?;
-        let database = directory.join(DATABASE);
+        directory::create(data_dir).map_err(inaccessible(data_dir))?;
+        let lock = lock(data_dir)?;
+        let database = data_dir.join(DATABASE);
         // Made here and not by SQLite, which would leave the mode to the umask.
         create(&database).map_err(inaccessible(&database))?;
         // The names are durable before anything in the files is promised to be.
-        File::open(directory).and_then(|directory| directory.sync_all()).map_err(inaccessible(directory))?;
+        directory::sync(data_dir).map_err(inaccessible(data_dir))?;
         Ok(Self { database, _lock: lock })
     }
 }
