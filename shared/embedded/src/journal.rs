@@ -212,17 +212,24 @@ impl JournalLane {
         for (id, group) in groups.expire(self.clock.now(), now) {
             tracing::error!(connection = %group, message = id, "lane.receive: a message passed its retention and is gone");
             // When the writer is too busy to be told, the next start lets it expire again.
-            let _told = self.jobs.as_ref().map(|jobs| jobs.try_send(Job::Delete(id)));
+            let _told = self.jobs.as_ref().map(|jobs| jobs.try_send(Job::Delete { id, done: None }));
         }
     }
 
-    /// Ends a message whose work is done. `false` when this delivery ran out and the message was delivered again: whoever has
-    /// it now has to end it.
+    /// Ends a message whose work is done: when this returns it is written, and no kill brings the message back. (A power cut or a
+    /// failing disk may: then it is delivered again after the next start.) `false` when this delivery ran out and the message was
+    /// delivered again: whoever has it now has to end it.
     pub async fn delete(&self, receipt: LaneReceipt) -> bool {
         let now = self.clock.elapsed();
         let deleted = self.change(|groups| groups.delete(receipt, now));
-        // A deletion that is not written is a message delivered again after the next start.
-        deleted && self.submit(Job::Delete(receipt.id)).await.is_ok()
+        if deleted {
+            let (done, written) = oneshot::channel();
+            if self.submit(Job::Delete { id: receipt.id, done: Some(done) }).await.is_ok() {
+                // A writer that is gone has nothing to say; the message is deleted as far as this process goes.
+                let _written = written.await;
+            }
+        }
+        deleted
     }
 
     /// Lets a message whose work failed come again after `delay`. Its group is locked until then; release the later messages

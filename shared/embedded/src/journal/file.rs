@@ -196,6 +196,13 @@ impl JournalFile {
         named
     }
 
+    /// Lets every write fail from here on, as a dying disk does, until the journal is written anew.
+    #[cfg(test)]
+    pub(super) fn fail_writes(&mut self) -> io::Result<()> {
+        self.file = File::open(self.directory.join(NAME))?;
+        Ok(())
+    }
+
     fn write_zeros(&self, from: u64, to: u64) -> io::Result<()> {
         zero(&self.file, from, to)
     }
