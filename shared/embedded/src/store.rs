@@ -8,6 +8,9 @@
 //! Durable: the log is synced at every commit, so neither `kill -9` nor a power failure loses what was acknowledged. A
 //! full or failing disk makes writes fail as a whole; living tokens can still be read.
 //!
+//! In the data directory: `multimusic.db`, beside it SQLite's own `-wal` and `-shm` while it is open, and
+//! `multimusic.lock`, which holds the directory for one process. A copy made while the store is open needs `-wal` too.
+//!
 //! What is absent: no write outside the writing thread; no index on expiry, so that a refresh costs no index write; no
 //! clock.
 

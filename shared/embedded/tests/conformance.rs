@@ -1,4 +1,5 @@
 //! What the ports promise, asked of the store of one machine: as it is, and behind reads that lag by a write.
+#![expect(clippy::expect_used, reason = "clippy does not see that the helpers of an integration test are tests")]
 
 use std::sync::Arc;
 
