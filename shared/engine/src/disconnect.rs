@@ -1,5 +1,7 @@
 //! The way out: one connection, one session, everything.
 
+use std::time::Duration;
+
 use mm_model::{Connection, ProviderId, user::EndedSession};
 use mm_oauth::Revokes;
 
@@ -11,6 +13,9 @@ use crate::{
 /// Tries to write over a row that others are changing.
 const UNLINK_TRIES: u32 = 5;
 
+/// How long the tombstone of a forgotten person stays at least: until no refresh of theirs can be under way.
+const FORGOTTEN_AFTER: Duration = Duration::from_mins(10);
+
 impl Engine {
     /// Disconnects an account: gone here at once, whatever the provider says; revoked there by the worker, where it can be.
     /// Again is harmless.
@@ -18,7 +23,7 @@ impl Engine {
         for _ in 0..UNLINK_TRIES {
             let rows = self.live_rows(session).await?;
             let row = rows.connection(provider).ok_or(FetchError::NotConnected)?;
-            if !row.is_connected() || self.unlink(row).await? == LinkOutcome::Done {
+            if !row.is_connected() || self.unlink(row, self.tombstone(row)).await? == LinkOutcome::Done {
                 return Ok(());
             }
         }
@@ -31,7 +36,8 @@ impl Engine {
             let rows = self.live_rows(session).await?;
             let mut done = true;
             for row in rows.connections.iter().filter(|row| row.is_connected()) {
-                done &= self.unlink(row).await? == LinkOutcome::Done;
+                let tombstone = self.tombstone(row).forgotten(self.clock.now().plus(FORGOTTEN_AFTER));
+                done &= self.unlink(row, tombstone).await? == LinkOutcome::Done;
             }
             if done && self.store.forget(&session.user).await? == LinkOutcome::Done {
                 tracing::info!(user = %session.user, "user.deleted");
@@ -59,10 +65,13 @@ impl Engine {
         if live { Ok(rows) } else { Err(FetchError::NoSession) }
     }
 
-    async fn unlink(&self, row: &Connection) -> Result<LinkOutcome, StoreError> {
+    fn tombstone(&self, row: &Connection) -> Connection {
         // A registration that is not ours (any more) can revoke nothing; the intent is kept for when it is again.
         let revocable = self.offers.get(&row.key.provider).is_none_or(|offer| offer.provider.revokes != Revokes::None);
-        let tombstone = row.clone().disconnect(self.new_version(), self.clock.now(), revocable);
+        row.clone().disconnect(self.new_version(), self.clock.now(), revocable)
+    }
+
+    async fn unlink(&self, row: &Connection, tombstone: Connection) -> Result<LinkOutcome, StoreError> {
         let outcome = self.store.unlink(&Unlink { tombstone, expected: row.version }).await?;
         tracing::info!(connection = %row.key, ?outcome, "connection.disconnect");
         Ok(outcome)

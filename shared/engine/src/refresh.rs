@@ -282,6 +282,8 @@ impl Engine {
                 }
             };
             let error = match written {
+                // The row changed between the write and the look at it: not an answer yet, and never a reason to drop one.
+                Ok(Outcome::Refused(Refusal::Raced, _)) => raced(),
                 Ok(outcome) => return self.committed(key, &rescue, outcome).await,
                 Err(error) => error,
             };
@@ -385,6 +387,10 @@ impl Engine {
     pub(crate) fn back_off(&self, claimed: &Claimed) -> Duration {
         backoff::wait(claimed.active().attempts, self.rng.dice())
     }
+}
+
+fn raced() -> StoreError {
+    StoreError::Unavailable { doing: "commit", source: "the row kept changing".into() }
 }
 
 /// The end of an invocation in which the table took nothing.

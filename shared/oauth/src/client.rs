@@ -30,9 +30,8 @@ use crate::{
     verdict::{ExchangeOutcome, Misconfiguration, Verdict, judge, judge_cut},
 };
 
-/// How long one call to a provider may take, every attempt with another client secret included. Leases are computed
-/// from it: a worker that has not answered by then never will.
-pub const PROVIDER_TIMEOUT: Duration = Duration::from_secs(8);
+/// Every attempt with another client secret included. Leases are computed from it.
+pub use mm_model::limits::PROVIDER_TIMEOUT;
 
 /// How long a connection may take to stand, TLS included. Below [`PROVIDER_TIMEOUT`], so that a provider that cannot be
 /// reached is told apart from one that was and said nothing: only the latter may have spent the token.
