@@ -51,7 +51,9 @@ pub(super) struct Writer {
     /// The messages that the file holds and has no deletion of.
     on_file: HashSet<u64>,
     next_id: u64,
-    /// After a failed compaction: not again before the journal is this long.
+    /// From this length on the journal is emptied when no message lives, or written anew when most of it is dead: at least twice
+    /// what it was after the last time, for what is kept then (and remembered ids are kept) must not be written over and over.
+    reset_from: u64,
     compact_from: u64,
     /// Whether the last try to keep room ahead failed, so that a full disk is told once.
     cramped: bool,
@@ -88,6 +90,7 @@ impl Writer {
         let now = clock.now();
         let Found { file, records } = JournalFile::open(directory, limits, now)?;
         let mut writer = Self {
+            reset_from: limits.reset,
             compact_from: limits.compact,
             file,
             limits,
@@ -241,7 +244,7 @@ impl Writer {
             let groups = self.shared.groups();
             (groups.len(), u64::try_from(groups.bytes()).unwrap_or(u64::MAX))
         };
-        let tidied = if live == 0 && self.file.used() >= self.limits.reset {
+        let tidied = if live == 0 && self.file.used() >= self.reset_from {
             self.reset()
         } else if self.file.used() >= self.compact_from && live_bytes <= self.file.used() / 2 {
             self.compact()
@@ -257,13 +260,10 @@ impl Writer {
         self.cramped = roomy.is_err();
     }
 
+    /// A failure is not repeated before the journal is twice as long either.
     fn compact(&mut self) -> io::Result<()> {
         let compacted = self.rewrite();
-        let used = self.file.used();
-        self.compact_from = match compacted {
-            Ok(()) => self.limits.compact,
-            Err(_) => used + self.limits.ahead,
-        };
+        self.compact_from = self.limits.compact.max(2 * self.file.used());
         compacted
     }
 
@@ -284,7 +284,9 @@ impl Writer {
         self.on_file.clear();
         let seen = self.seen_records(&[]);
         self.file.make_room(seen.len())?;
-        self.file.append(&seen, false)
+        let appended = self.file.append(&seen, false);
+        self.reset_from = self.limits.reset.max(2 * self.file.used());
+        appended
     }
 
     /// The remembered deduplication ids that no live message carries.
