@@ -150,6 +150,8 @@ impl ReturnTo {
         if url.as_str().len() > RETURN_TO_BYTES_MAX {
             return Err(InvalidReturnTo::TooLong);
         }
+        // The pair of the checks above, on what the parser made of the text: no text is known that passes those and fails
+        // this, and a parser that changes must not be the first to find one.
         let named = !url.username().is_empty() || url.password().is_some();
         if named || !origins.is_frontend(&url) {
             return Err(InvalidReturnTo::Elsewhere);
