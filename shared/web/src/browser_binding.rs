@@ -8,19 +8,14 @@ use std::fmt;
 
 use aws_lc_rs::digest;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use mm_model::{InvalidId, UserId};
 use subtle::ConstantTimeEq as _;
 use zeroize::{Zeroize as _, Zeroizing};
 
 /// Bytes of a binding: 256 random bits, so that its hash may be stored and shown.
 pub const BINDING_BYTES: usize = 32;
 
-/// Labels of the two hashes, so that neither can be computed from the other.
+/// Keeps the hash apart from every other use of the same bytes.
 const HASH_LABEL: &[u8] = b"multimusic browser binding\0";
-const USER_LABEL: &[u8] = b"multimusic provisional user\0";
-
-/// Bytes of a provisional user's id: 128 bits, as in every random id.
-const USER_BYTES: usize = 16;
 
 /// One browser's secret, kept in its cookie for about an hour and shared by all of its logins, so that any number of
 /// tabs may log in at once. Wiped when dropped; its Debug shows nothing of it.
@@ -46,33 +41,18 @@ impl BrowserBinding {
 
     /// What a pending login stores: SHA-256 over a label and the binding.
     pub fn hash(&self) -> [u8; BINDING_BYTES] {
-        self.labelled_hash(HASH_LABEL)
-    }
-
-    /// Whether a pending login with this stored hash was started by this browser, in constant time (rule 15).
-    pub fn matches(&self, stored: &[u8]) -> bool {
-        self.hash().as_slice().ct_eq(stored).into()
-    }
-
-    /// The user that a first login of this browser will create: the same for all logins that run at once, so that three
-    /// tabs end as one user. Derived, not stored: from the id nobody finds the binding.
-    ///
-    /// The cookie must go when a person goes (logout, deletion), or the next person at this computer would be given the
-    /// first one's id: see [`crate::cookies::clear_binding`].
-    pub fn provisional_user(&self) -> Result<UserId, InvalidId> {
-        let hash = self.labelled_hash(USER_LABEL);
-        let id: Vec<u8> = hash.into_iter().take(USER_BYTES).collect();
-        URL_SAFE_NO_PAD.encode(id).parse()
-    }
-
-    fn labelled_hash(&self, label: &[u8]) -> [u8; BINDING_BYTES] {
         let mut context = digest::Context::new(&digest::SHA256);
-        context.update(label);
+        context.update(HASH_LABEL);
         context.update(&self.0);
         let mut hash = [0; BINDING_BYTES];
         // Equal lengths by the type of the algorithm: SHA-256 is 32 bytes.
         hash.copy_from_slice(context.finish().as_ref());
         hash
+    }
+
+    /// Whether a pending login with this stored hash was started by this browser, in constant time (rule 15).
+    pub fn matches(&self, stored: &[u8]) -> bool {
+        self.hash().as_slice().ct_eq(stored).into()
     }
 }
 
@@ -122,15 +102,6 @@ mod tests {
             bytes[bit / 8] = 1 << (bit % 8);
             assert!(!BrowserBinding::from_random(bytes).matches(&hash), "{bit}");
         }
-    }
-
-    #[test]
-    fn the_provisional_user_is_stable_and_not_the_stored_hash() {
-        let user = |byte| BrowserBinding::from_random([byte; 32]).provisional_user().unwrap();
-        assert_eq!(user(1), user(1));
-        assert_ne!(user(1), user(2));
-        let stored = URL_SAFE_NO_PAD.encode(BrowserBinding::from_random([1; 32]).hash());
-        assert!(!stored.starts_with(user(1).as_str()));
     }
 
     #[test]
