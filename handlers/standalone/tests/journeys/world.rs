@@ -2,8 +2,12 @@
 //! and the dice belong to the test.
 
 mod browser;
+mod dice;
+mod rows;
 
 use std::{
+    net::Ipv4Addr,
+    path::Path,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -14,7 +18,7 @@ use mm_embedded::queue::QueueSettings;
 use mm_engine::{
     Offer, Offers,
     ports::{Clock, Lane},
-    testing::{ManualClock, SeededRng},
+    testing::ManualClock,
 };
 use mm_model::{Timestamp, limits::AWAKE_WINDOW};
 use mm_oauth::{Catalogue, ClientSecrets, Deadlines, ProviderClient};
@@ -23,12 +27,17 @@ use mm_standalone::{
     Backend, Blueprint, pump, routes,
     twins::{Twins, TwinsPlan},
 };
-use mm_web::Origins;
+use mm_web::{
+    Origins, SessionKeys,
+    rate_limit::{Peer, Throttle},
+};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use tower::ServiceExt as _;
 use url::Url;
 
-pub(crate) use browser::{Answer, Browser};
+pub(crate) use browser::{Answer, Browser, Heard};
+pub(crate) use dice::Drawn;
+pub(crate) use rows::Rows;
 
 /// When every test begins: on a minute, so that ticks are easy to count.
 pub(crate) const START: Timestamp = Timestamp::from_unix(1_800_000_000);
@@ -46,11 +55,56 @@ pub(crate) struct Setup {
     pub(crate) token_lifetime: Option<u64>,
     pub(crate) queue: QueueSettings,
     pub(crate) awake_window: Duration,
+    /// `PUBLIC_URL`.
+    pub(crate) public_url: &'static str,
+    /// `FRONTEND_URL`.
+    pub(crate) frontends: &'static [&'static str],
+    /// The limits per client address, with these `TRUSTED_PROXIES`; off unless a test is about them.
+    pub(crate) limits: Option<&'static str>,
+    /// Providers of the catalogue that this installation has no credentials for.
+    pub(crate) withheld: &'static [&'static str],
+    /// What the catalogue says otherwise about each provider.
+    pub(crate) edit: fn(&mut Offer),
+    /// `JWT_SECRET`, for tests that forge sessions with the true key.
+    pub(crate) session_secret: Option<&'static [u8]>,
+    /// Remembers everything random and everything answered.
+    pub(crate) drawn: Option<Drawn>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { seed: 1, token_lifetime: None, queue: QueueSettings::default(), awake_window: AWAKE_WINDOW }
+        Self {
+            seed: 1,
+            token_lifetime: None,
+            queue: QueueSettings::default(),
+            awake_window: AWAKE_WINDOW,
+            public_url: PUBLIC_URL,
+            frontends: &[],
+            limits: None,
+            withheld: &[],
+            edit: |_| {},
+            session_secret: None,
+            drawn: None,
+        }
+    }
+}
+
+impl Setup {
+    fn origins(&self) -> Origins {
+        let frontends = self.frontends.iter().map(|url| Url::parse(url).unwrap()).collect();
+        Origins::new(Url::parse(self.public_url).unwrap(), frontends).unwrap()
+    }
+
+    fn product(&self, backend: &Backend, clock: &Arc<ManualClock>) -> Router {
+        let limits = self.limits.map(|proxies| Throttle {
+            limiter: routes::limiter(false, [7; 16]),
+            proxies: proxies.parse().unwrap(),
+            now: {
+                let clock = Arc::clone(clock);
+                Box::new(move || clock.now())
+            },
+        });
+        routes::product(&backend.surface, limits, None)
     }
 }
 
@@ -65,6 +119,7 @@ pub(crate) struct World {
     secrets: Arc<dyn ClientSecrets>,
     ticked: u64,
     data_dir: Arc<tempfile::TempDir>,
+    heard: Arc<Mutex<Vec<Heard>>>,
     _sandbox_server: Server,
 }
 
@@ -81,7 +136,11 @@ impl Entrance {
         *self.0.lock().unwrap() = None;
     }
 
-    pub(crate) async fn send(&self, request: Request<Body>) -> Response<Body> {
+    pub(crate) async fn send(&self, mut request: Request<Body>) -> Response<Body> {
+        // As the server does that accepts connections.
+        if request.extensions().get::<Peer>().is_none() {
+            request.extensions_mut().insert(Peer(Ipv4Addr::LOCALHOST.into()));
+        }
         let router = self.0.lock().unwrap().clone().expect("the product is up");
         router.oneshot(request).await.unwrap()
     }
@@ -114,11 +173,11 @@ impl World {
         let catalogue = Catalogue::built_in().unwrap();
         let plan = TwinsPlan {
             base_url: Url::parse(&format!("http://localhost:{port}")).unwrap(),
-            origins: &origins(),
+            origins: &setup.origins(),
             data_dir: None,
             token_lifetime: setup.token_lifetime,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
-            rng: Arc::new(SeededRng::new(setup.seed ^ 0x5a5a)),
+            rng: dice::seeded(setup.seed ^ 0x5a5a, setup.drawn.as_ref()),
         };
         let twins = Twins::new(&catalogue, plan).unwrap();
         let sandbox = twins.sandbox.clone();
@@ -133,43 +192,74 @@ impl World {
         });
         let data_dir = Arc::new(tempfile::tempdir().unwrap());
         let secrets: Arc<dyn ClientSecrets> = Arc::new(twins.secrets);
-        let backend = open(&setup, &data_dir, &clock, twins.offers.clone(), Arc::clone(&secrets), setup.seed).await;
+        let mut offers = twins.offers;
+        offers.retain(|offer| !setup.withheld.contains(&offer.provider.id.as_str()));
+        offers.iter_mut().for_each(setup.edit);
+        let backend = open(&setup, &data_dir, &clock, offers.clone(), Arc::clone(&secrets), setup.seed).await;
         let entrance = Entrance::default();
-        entrance.open(routes::product(&backend.surface, None, None));
+        entrance.open(setup.product(&backend, &clock));
         Self {
             backend,
             clock,
             sandbox,
             entrance,
             setup,
-            offers: twins.offers,
+            offers,
             secrets,
             ticked: START.minute().number(),
             data_dir,
+            heard: Arc::default(),
             _sandbox_server: Server { stop: Some(stop), task },
         }
     }
 
     /// Ends the process as a kill does: whatever was in memory is gone, the files stay.
     pub(crate) async fn restart(self) -> Self {
-        let Self { backend, clock, sandbox, entrance, setup, offers, secrets, ticked, data_dir, _sandbox_server } =
-            self;
+        let Self {
+            backend,
+            clock,
+            sandbox,
+            entrance,
+            setup,
+            offers,
+            secrets,
+            ticked,
+            data_dir,
+            heard,
+            _sandbox_server,
+        } = self;
         entrance.close();
         drop(backend);
         let seed = setup.seed.wrapping_add(ticked);
         let backend = open(&setup, &data_dir, &clock, offers.clone(), Arc::clone(&secrets), seed).await;
-        entrance.open(routes::product(&backend.surface, None, None));
-        Self { backend, clock, sandbox, entrance, setup, offers, secrets, ticked, data_dir, _sandbox_server }
+        entrance.open(setup.product(&backend, &clock));
+        Self { backend, clock, sandbox, entrance, setup, offers, secrets, ticked, data_dir, heard, _sandbox_server }
     }
 
     /// A browser without cookies.
     pub(crate) fn browser(&self) -> Browser {
-        Browser::new(self.entrance.clone(), self.sandbox.clone())
+        let heard = self.setup.drawn.as_ref().map(|_| Arc::clone(&self.heard));
+        Browser::new(self.entrance.clone(), self.sandbox.clone(), self.setup.public_url, heard)
     }
 
     /// Sends a request as it is.
     pub(crate) async fn send(&self, request: Request<Body>) -> Response<Body> {
         self.entrance.send(request).await
+    }
+
+    /// Everything that the table holds.
+    pub(crate) fn rows(&self) -> Rows {
+        Rows::of(self.data_dir.path())
+    }
+
+    /// Where the product keeps its files.
+    pub(crate) fn data_dir(&self) -> &Path {
+        self.data_dir.path()
+    }
+
+    /// Every request and answer of this world's browsers, where it remembers them.
+    pub(crate) fn heard(&self) -> Vec<Heard> {
+        self.heard.lock().unwrap().clone()
     }
 
     /// Changes how a provider's twin behaves.
@@ -252,10 +342,6 @@ impl World {
     }
 }
 
-fn origins() -> Origins {
-    Origins::new(Url::parse(PUBLIC_URL).unwrap(), Vec::new()).unwrap()
-}
-
 async fn open(
     setup: &Setup,
     data_dir: &tempfile::TempDir,
@@ -269,13 +355,13 @@ async fn open(
     Backend::open(Blueprint {
         data_dir: data_dir.path().to_owned(),
         clock: Arc::clone(clock) as Arc<dyn Clock>,
-        rng: Arc::new(SeededRng::new(seed)),
+        rng: dice::seeded(seed, setup.drawn.as_ref()),
         client: ProviderClient::new(Deadlines { connect: CALL_DEADLINE / 2, total: CALL_DEADLINE }).unwrap(),
         offers,
         secrets,
         catalogue: catalogue.iter().map(|provider| provider.id.clone()).collect(),
-        origins: origins(),
-        session_keys: None,
+        origins: setup.origins(),
+        session_keys: setup.session_secret.map(|secret| SessionKeys::new(secret, None).unwrap()),
         encryption_key: None,
         awake_window: setup.awake_window,
         queue: setup.queue,

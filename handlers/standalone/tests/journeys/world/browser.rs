@@ -13,7 +13,7 @@ use mm_sandbox::Sandbox;
 use serde_json::Value;
 use url::Url;
 
-use super::{Entrance, PUBLIC_URL};
+use super::Entrance;
 
 /// One browser's cookies at the product. Clones are tabs: they share the cookies.
 #[derive(Clone)]
@@ -21,6 +21,15 @@ pub(crate) struct Browser {
     entrance: Entrance,
     sandbox: Sandbox,
     cookies: Arc<Mutex<BTreeMap<String, String>>>,
+    public_url: &'static str,
+    heard: Option<Arc<Mutex<Vec<Heard>>>>,
+}
+
+/// A request and its answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Heard {
+    pub(crate) path: String,
+    pub(crate) answer: Answer,
 }
 
 /// An answer, read.
@@ -62,8 +71,13 @@ impl Answer {
 }
 
 impl Browser {
-    pub(super) fn new(entrance: Entrance, sandbox: Sandbox) -> Self {
-        Self { entrance, sandbox, cookies: Arc::default() }
+    pub(super) fn new(
+        entrance: Entrance,
+        sandbox: Sandbox,
+        public_url: &'static str,
+        heard: Option<Arc<Mutex<Vec<Heard>>>>,
+    ) -> Self {
+        Self { entrance, sandbox, cookies: Arc::default(), public_url, heard }
     }
 
     /// A browser with a copy of the cookies: what a thief, or an old backup, has.
@@ -122,13 +136,19 @@ impl Browser {
         if !cookies.is_empty() {
             request.headers_mut().insert(COOKIE, cookies.join("; ").parse().unwrap());
         }
+        let path = request.uri().path().to_owned();
         let response = self.entrance.send(request).await;
         let (parts, body) = response.into_parts();
         for cookie in parts.headers.get_all(SET_COOKIE) {
             self.keep(cookie.to_str().unwrap());
         }
         let bytes = body.collect().await.unwrap().to_bytes();
-        Answer { status: parts.status, headers: parts.headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        let answer = Answer { status: parts.status, headers: parts.headers, text };
+        if let Some(heard) = &self.heard {
+            heard.lock().unwrap().push(Heard { path, answer: answer.clone() });
+        }
+        answer
     }
 
     fn keep(&self, cookie: &str) {
@@ -152,7 +172,7 @@ impl Browser {
     /// What the person does at the provider: logs in as `account` and allows. The callback's path and query.
     pub(crate) fn consent(&self, authorization_url: &str, account: &str) -> String {
         let redirect = self.sandbox.consent(authorization_url, account).unwrap();
-        assert!(redirect.as_str().starts_with(PUBLIC_URL), "{redirect}");
+        assert!(redirect.as_str().starts_with(self.public_url), "{redirect}");
         format!("{}?{}", redirect.path(), redirect.query().unwrap_or_default())
     }
 
