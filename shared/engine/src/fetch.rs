@@ -7,6 +7,7 @@ use mm_model::{
     connection::{Active, ReauthorizationReason, RefreshError, Status},
     limits::{PROVIDER_TIMEOUT, SEEN_RENEWAL},
     step::{Seen, Step},
+    wheel::Wheel,
 };
 
 use crate::{
@@ -314,10 +315,12 @@ impl Engine {
     /// may fail the read.
     async fn notice(&self, row: &Connection, active: &Active) {
         let now = self.clock.now();
-        let asleep = active.seat.is_none() || active.is_on_slow_wheel();
-        if asleep || now.since(active.seen_at) > SEEN_RENEWAL {
-            let seat = asleep.then(|| Seat::fast(&row.key, active.lifetime()));
-            if let Err(error) = self.write(&row.key, &Step::Seen(Seen { now, seat })).await {
+        let seat = active.seat.filter(|seat| seat.wheel() == Wheel::Fast);
+        if seat.is_none() || now.since(active.seen_at) > SEEN_RENEWAL {
+            // The seat goes with it even where the row has one: a SLEEP may take that away between our read and this
+            // write, and an awake connection without a seat would be found by nobody. Writing the same seat is no index write.
+            let seat = seat.unwrap_or_else(|| Seat::fast(&row.key, active.lifetime()));
+            if let Err(error) = self.write(&row.key, &Step::Seen(Seen { now, seat: Some(seat) })).await {
                 tracing::warn!(connection = %row.key, error = %chain(&error), "connection.seen: not noted");
             }
         }
