@@ -3,6 +3,14 @@
 use std::{io::Write as _, path::PathBuf};
 
 use clap::Parser;
+use mm_model::limits::PROVIDER_PROCESSING_MAX;
+use url::Url;
+
+/// Fastest clock. Leases run on it and sockets do not: at this speed a call to the sandbox may take half a second before it
+/// would outlive its lease, which a busy machine keeps.
+pub(crate) const SPEED_MAX: u32 = 120;
+
+const _: () = assert!(PROVIDER_PROCESSING_MAX.as_millis() / SPEED_MAX as u128 >= 500, "a local call needs its time");
 
 /// `MultiMusic`'s token backend as one process. Everything else is configured by environment variables and `.env`: see
 /// `.env.example`.
@@ -10,7 +18,7 @@ use clap::Parser;
 #[command(name = "multimusic", version)]
 pub(crate) struct Flags {
     /// Port on 127.0.0.1; over PORT
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) port: Option<u16>,
 
     /// Directory that keeps everything; over DATA_DIR
@@ -22,11 +30,16 @@ pub(crate) struct Flags {
     pub(crate) sandbox: bool,
 
     /// Port of the sandbox on 127.0.0.1
-    #[arg(long, default_value_t = 8081)]
+    #[arg(long, default_value_t = 8081, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) sandbox_port: u16,
 
+    /// For development: the twins of a sandbox that another process runs at this address, http://localhost:PORT, so that it
+    /// outlives this one. On this machine only
+    #[arg(long, conflicts_with_all = ["sandbox_port", "token_lifetime"])]
+    pub(crate) sandbox_url: Option<Url>,
+
     /// How many times faster than real time the clock of product and sandbox runs; with the sandbox only
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(SPEED_MAX)))]
     pub(crate) speed: u32,
 
     /// Life of the sandbox's access tokens in seconds

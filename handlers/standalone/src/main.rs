@@ -3,18 +3,25 @@
 mod flags;
 mod run;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::Parser as _;
 
 /// The exit code for a missing or wrong value, as for wrong flags.
 const EXIT_CONFIG: u8 = 2;
 
+/// How long what is left of the work may hold up the end of the process: a write to a file, at most.
+const LEFTOVERS_END_WITHIN: Duration = Duration::from_millis(500);
+
 fn main() -> ExitCode {
     let flags = flags::Flags::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let ended = match runtime {
-        Ok(runtime) => runtime.block_on(run::run(flags)),
+        Ok(runtime) => {
+            let ended = runtime.block_on(run::run(flags));
+            runtime.shutdown_timeout(LEFTOVERS_END_WITHIN);
+            ended
+        }
         Err(error) => Err(run::Failure::Start(error.into())),
     };
     match ended {

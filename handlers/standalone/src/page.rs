@@ -115,7 +115,7 @@ fn file(surface: &Surface, headers: &HeaderMap, kind: &str, content: &'static [u
         let home = HeaderValue::from_str(surface.origins.public_url().as_str());
         return (
             StatusCode::TEMPORARY_REDIRECT,
-            home.map(|home| [(LOCATION, home)]).unwrap_or([(LOCATION, HeaderValue::from_static("/"))]),
+            home.map_or([(LOCATION, HeaderValue::from_static("/"))], |home| [(LOCATION, home)]),
         )
             .into_response();
     }

@@ -21,7 +21,8 @@ use crate::Backend;
 #[error("an event of the standalone server is not what the handler takes")]
 pub struct EventError(#[from] serde_json::Error);
 
-/// Runs every pump until `stop` says so; then lets what is under way finish.
+/// Runs every pump until `stop` says so; then lets what is under way finish. Ends before that only when a pump ended by a
+/// panic: without it nobody would be kept fresh, and only a new start helps.
 pub async fn run(backend: Arc<Backend>, stop: watch::Receiver<bool>) {
     let mut pumps = JoinSet::new();
     pumps.spawn(schedule::run(Arc::clone(&backend), stop.clone()));
@@ -30,7 +31,12 @@ pub async fn run(backend: Arc<Backend>, stop: watch::Receiver<bool>) {
     pumps.spawn(messages::run(Arc::clone(&backend), Lane::Due));
     pumps.spawn(messages::run(Arc::clone(&backend), Lane::Urgent));
     pumps.spawn(messages::run_lane(backend));
-    while pumps.join_next().await.is_some() {}
+    while let Some(ended) = pumps.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(%error, "pump: ended by a panic");
+            return;
+        }
+    }
 }
 
 /// Whether `wait` ended before the stop.

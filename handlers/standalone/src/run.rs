@@ -1,18 +1,20 @@
 //! From configuration to a serving process, and back down.
 
-use std::{path::Path, sync::Arc, time::Duration};
+mod sandbox;
+
+use std::{io, path::Path, sync::Arc, time::Duration};
 
 use mm_boot::{
     Config, ConfigError, Environment,
     config::{Credentials, Overrides},
     telemetry,
 };
-use mm_embedded::{
-    clock::{ScaledClock, SystemClock},
-    dice::SystemRng,
-    queue::QueueSettings,
+use mm_embedded::{clock::SystemClock, dice::SystemRng, queue::QueueSettings};
+use mm_engine::{
+    CipherError, Offer, Offers, chain,
+    ports::{Clock, KeyError},
 };
-use mm_engine::{Offer, Offers, chain, ports::Clock};
+use mm_model::limits::{PROVIDER_PROCESSING_MAX, PROVIDER_TIMEOUT};
 use mm_oauth::{
     Catalogue, ClientSecret, ClientSecrets, Deadlines, ProviderClient, Registration, SecretPair, StaticSecrets,
 };
@@ -20,23 +22,31 @@ use mm_standalone::{
     Backend, Blueprint, StartError,
     page::{self, PageContext},
     pump, routes, server,
-    twins::{Twins, TwinsPlan},
 };
 use mm_web::{
     Origins, SessionKeys,
     rate_limit::Throttle,
     same_site::{RedirectUri, same_site_check},
 };
-use tokio::{net::TcpListener, sync::watch};
+use sandbox::Beside;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+};
 use url::Url;
 
 use crate::flags::{Flags, tell};
 
-/// Shortest deadline of a provider call under a fast clock: on one machine, but not instantly.
-const DEADLINE_MIN: Duration = Duration::from_millis(500);
+/// How long answers, refreshes and their commits may take to end after a stop: a provider's deadline and a commit. With
+/// [`SANDBOX_ENDS_WITHIN`] it is less than the 10 s that a stop may take.
+const WORK_ENDS_WITHIN: Duration = Duration::from_millis(8_800);
 
-/// How long everything may take to end after a stop.
-const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// How long the sandbox may take to end after that.
+const SANDBOX_ENDS_WITHIN: Duration = Duration::from_millis(500);
+
+const _: () = assert!(WORK_ENDS_WITHIN.as_millis() > PROVIDER_TIMEOUT.as_millis());
+const _: () = assert!(WORK_ENDS_WITHIN.as_millis() + SANDBOX_ENDS_WITHIN.as_millis() < 9_500);
 
 /// Why the server does not run.
 #[derive(Debug)]
@@ -74,6 +84,8 @@ impl From<ConfigError> for Failure {
 
 /// Runs until Ctrl-C or SIGTERM.
 pub(crate) async fn run(flags: Flags) -> Result<(), Failure> {
+    // Before anything is told: whoever reads that we are up may stop us at once.
+    let mut signals = Signals::install().map_err(Failure::start)?;
     let env = Environment::of_process().with_file(Path::new(".env"))?;
     telemetry::install(&env)?;
     let catalogue = Catalogue::built_in().map_err(Failure::start)?;
@@ -82,51 +94,60 @@ pub(crate) async fn run(flags: Flags) -> Result<(), Failure> {
     let origins = Origins::new(config.public_url.clone(), config.frontends.clone())
         .map_err(|error| Failure::Config(error.to_string()))?;
     check_sites(&config, &origins)?;
-    let twins_wanted = wants_twins(&flags, &config)?;
-    let clock: Arc<dyn Clock> = if flags.speed == 1 || !twins_wanted {
-        Arc::new(SystemClock::new())
-    } else {
-        Arc::new(ScaledClock::new(flags.speed))
-    };
-    let speed = if twins_wanted { flags.speed } else { 1 };
+    let place = sandbox::wanted(&flags, &config)?;
 
     let listener = bind(config.port, "PORT or --port").await?;
-    let twins = if twins_wanted { Some(twins(&flags, &config, &catalogue, &origins, &clock)?) } else { None };
-    let sandbox_listener = match &twins {
-        Some(_) => Some(bind(flags.sandbox_port, "--sandbox-port").await?),
+    let clock = match &place {
+        Some(_) => sandbox::clock(&config, flags.speed).await?,
+        None => Arc::new(SystemClock::new()),
+    };
+    let mut beside = match place {
+        Some(place) => Some(Beside::new(place, &flags, &config, &catalogue, &origins, &clock).await?),
         None => None,
     };
-    let (offers, secrets): (Offers, Arc<dyn ClientSecrets>) = match &twins {
-        Some(twins) => (twins.offers.iter().cloned().collect(), Arc::new(twins.secrets.clone())),
+    let (offers, secrets) = match &mut beside {
+        Some(beside) => (std::mem::take(&mut beside.offers), Arc::clone(&beside.secrets)),
         None => real_offers(&config.providers, &catalogue)?,
     };
-    let backend = open(&config, &catalogue, origins, clock, offers, secrets, twins.is_some(), speed).await?;
+    let backend = open(&config, &catalogue, origins, clock, offers, secrets, beside.is_some(), flags.speed).await?;
 
     let (stop, stopped) = watch::channel(false);
-    let sandbox_url = twins.as_ref().map(|twins| twins.sandbox.base_url().clone());
+    let sandbox_url = beside.as_ref().map(|beside| beside.url.clone());
     let page = config
         .dev_page
-        .then(|| page::routes(&backend.surface, PageContext { speed, sandbox_url: sandbox_url.clone() }));
+        .then(|| page::routes(&backend.surface, PageContext { speed: flags.speed, sandbox_url: sandbox_url.clone() }));
     let router = routes::product(&backend.surface, Some(throttle(&config, &backend)), page);
-    announce(&config, &backend, sandbox_url.as_ref(), speed);
-    let sandbox = tokio::spawn(serve_sandbox(twins, sandbox_listener, stopped.clone()));
-    let pumps = tokio::spawn(pump::run(Arc::new(backend.clone()), stopped.clone()));
+    let sandbox = beside.map(Beside::serve);
+    let mut pumps = tokio::spawn(pump::run(Arc::new(backend.clone()), stopped.clone()));
     let serving = tokio::spawn(server::serve(listener, router, stopped));
+    announce(&config, &backend, sandbox_url.as_ref(), flags.speed);
 
-    signal().await;
+    let pumps_died = tokio::select! {
+        () = signals.next() => false,
+        _ = &mut pumps => true,
+    };
     tell("multimusic: stopping");
+    // Whatever is under way ends; nothing new begins, for its answer might come too late to be kept.
+    backend.close();
     // Nobody listens any more: everything has ended already.
     let _ended = stop.send(true);
-    let ended = tokio::time::timeout(STOP_WITHIN, async {
+    let work = async {
         let _served = serving.await;
-        backend.close();
-        let _pumped = pumps.await;
-        let _twins = sandbox.await;
-    });
-    if ended.await.is_err() {
+        if !pumps_died {
+            let _pumped = pumps.await;
+        }
+    };
+    if tokio::time::timeout(WORK_ENDS_WITHIN, work).await.is_err() {
         tracing::warn!(
             "stop: what was under way is left; the rows hold its leases, and the next start goes on from them"
         );
+    }
+    if let Some(sandbox) = sandbox {
+        // Its own grace is a second; hanging answers, which were asked for, are cut.
+        let _cut = tokio::time::timeout(SANDBOX_ENDS_WITHIN, sandbox.stop()).await;
+    }
+    if pumps_died {
+        return Err(Failure::Start("a part of the server ended by a fault; see the log above, and start again".into()));
     }
     Ok(())
 }
@@ -141,50 +162,6 @@ fn check_sites(config: &Config, origins: &Origins) -> Result<(), Failure> {
         })
         .collect();
     same_site_check(origins, &redirect_uris).map_err(|error| Failure::Config(error.to_string()))
-}
-
-/// Twins only where no real provider is configured, and never where others than this machine's browsers come.
-fn wants_twins(flags: &Flags, config: &Config) -> Result<bool, Failure> {
-    let by_itself = cfg!(debug_assertions) && config.dev_page && config.providers.is_empty();
-    if !flags.sandbox && !by_itself {
-        return Ok(false);
-    }
-    let refuse = |why: &str| Err(Failure::Config(format!("--sandbox {why}")));
-    if !config.providers.is_empty() {
-        return refuse("and real credentials do not mix; remove the <ID>_CLIENT_ID variables or the flag");
-    }
-    match config.public_url.host_str() {
-        Some("127.0.0.1" | "[::1]") => Ok(true),
-        _ => refuse("needs PUBLIC_URL on 127.0.0.1: its accounts ask for no password"),
-    }
-}
-
-fn twins(
-    flags: &Flags,
-    config: &Config,
-    catalogue: &Catalogue,
-    origins: &Origins,
-    clock: &Arc<dyn Clock>,
-) -> Result<Twins, Failure> {
-    let base_url = Url::parse(&format!("http://localhost:{}", flags.sandbox_port)).map_err(Failure::start)?;
-    let data_dir = sandbox_dir(config);
-    std::fs::create_dir_all(&data_dir).map_err(|error| {
-        Failure::Start(format!("{} cannot be made: {error}; choose another DATA_DIR", data_dir.display()).into())
-    })?;
-    let plan = TwinsPlan {
-        base_url,
-        origins,
-        data_dir: Some(&data_dir),
-        token_lifetime: flags.token_lifetime,
-        clock: Arc::clone(clock),
-        rng: Arc::new(SystemRng),
-    };
-    Twins::new(catalogue, plan).map_err(Failure::start)
-}
-
-/// The twins' grants and real ones never meet: each has a data directory of its own.
-fn sandbox_dir(config: &Config) -> std::path::PathBuf {
-    config.data_dir.join("sandbox")
 }
 
 fn real_offers(
@@ -229,12 +206,13 @@ async fn open(
         SessionKeys::new(secrets.current.expose().as_bytes(), previous)
     });
     let session_keys = session_keys.transpose().map_err(Failure::start)?;
-    // Leases run on the scaled clock: a call must not outlive its lease there.
-    let scaled = |deadline: Duration| (deadline / speed).max(DEADLINE_MIN.min(deadline));
+    // Leases run on the scaled clock, sockets do not. A lease outlives the time in which a provider may still process a
+    // request, so that is how long a call may last there.
+    let scaled = |deadline: Duration| deadline.min(PROVIDER_PROCESSING_MAX / speed);
     let deadlines =
         Deadlines { connect: scaled(Deadlines::PROVIDER.connect), total: scaled(Deadlines::PROVIDER.total) };
     let blueprint = Blueprint {
-        data_dir: if sandbox { sandbox_dir(config) } else { config.data_dir.clone() },
+        data_dir: if sandbox { sandbox::data_dir(config) } else { config.data_dir.clone() },
         clock,
         rng: Arc::new(SystemRng),
         client: ProviderClient::new(deadlines).map_err(Failure::start)?,
@@ -247,11 +225,19 @@ async fn open(
         awake_window: config.awake_window,
         queue: QueueSettings::default(),
     };
-    Backend::open(blueprint).await.map_err(|error| match error {
+    Backend::open(blueprint).await.map_err(refused_start)
+}
+
+/// The keys are configuration: theirs is the exit code of a wrong value.
+fn refused_start(error: StartError) -> Failure {
+    match error {
         StartError::Keys(error) => Failure::Config(chain(&error)),
-        StartError::Key(error) => Failure::Config(chain(&error)),
+        StartError::Key(error) => Failure::Config(format!("ENCRYPTION_KEY: {error}")),
+        StartError::Cipher(CipherError::Keys { source: KeyError::Refused { .. }, .. }) => {
+            Failure::Config(chain(&error))
+        }
         error => Failure::start(error),
-    })
+    }
 }
 
 fn throttle(config: &Config, backend: &Backend) -> Throttle {
@@ -267,16 +253,6 @@ async fn bind(port: u16, variable: &str) -> Result<TcpListener, Failure> {
     TcpListener::bind(("127.0.0.1", port)).await.map_err(|error| {
         Failure::Config(format!("{variable}: 127.0.0.1:{port} cannot be listened on ({error}); choose another port"))
     })
-}
-
-async fn serve_sandbox(twins: Option<Twins>, listener: Option<TcpListener>, mut stop: watch::Receiver<bool>) {
-    if let (Some(twins), Some(listener)) = (twins, listener) {
-        let stopped = async move {
-            // An error is a sender that is gone: the process is ending.
-            let _stopped = stop.wait_for(|stop| *stop).await;
-        };
-        twins.sandbox.serve(listener, stopped).await;
-    }
 }
 
 fn announce(config: &Config, backend: &Backend, sandbox: Option<&Url>, speed: u32) {
@@ -303,18 +279,22 @@ fn announce(config: &Config, backend: &Backend, sandbox: Option<&Url>, speed: u3
     }
 }
 
-async fn signal() {
-    let interrupt = tokio::signal::ctrl_c();
-    let terminate = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut terminate) => {
-                terminate.recv().await;
-            }
-            Err(_) => std::future::pending().await,
+/// What ends the server.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// From here on the signals no longer kill the process.
+    fn install() -> io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
-    };
-    tokio::select! {
-        _ = interrupt => {}
-        () = terminate => {}
     }
 }

@@ -1,5 +1,7 @@
 //! Listening: HTTP/1.1 with a bound on everything a client can make the server wait for or keep.
 
+mod patience;
+
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
@@ -20,6 +22,8 @@ use tokio::{
 };
 use tower::ServiceExt as _;
 
+use patience::Patient;
+
 /// Connections at once. Each may hold [`HEADER_BYTES_MAX`]: 64 MB at worst.
 const CONNECTIONS_MAX: usize = 4096;
 
@@ -29,6 +33,10 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a request may take from its head to its answer, its body included. The longest wait of the contract is 3 s,
 /// and a callback waits for a provider twice.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a client may take to make room for more of an answer. Answers are small: one that asks and does not read is
+/// broken or means harm, and would hold its connection for ever.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Most bytes of a request's head.
 const HEADER_BYTES_MAX: usize = 32 * 1024;
@@ -94,7 +102,7 @@ async fn accept(
     }
 }
 
-fn connection(stream: TcpStream, router: Router, peer: Peer) -> Connection<TokioIo<TcpStream>, impl Answers> {
+fn connection(stream: TcpStream, router: Router, peer: Peer) -> Connection<TokioIo<Patient<TcpStream>>, impl Answers> {
     let service = service_fn(move |request: Request<Incoming>| {
         let router = router.clone();
         async move {
@@ -112,5 +120,5 @@ fn connection(stream: TcpStream, router: Router, peer: Peer) -> Connection<Tokio
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEADER_BYTES_MAX)
         .max_headers(HEADERS_MAX)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Patient::new(stream, WRITE_TIMEOUT)), service)
 }

@@ -1,4 +1,5 @@
-//! The sandbox's providers, offered where there are no credentials: twins of the real ones on this machine.
+//! The sandbox's providers, offered where there are no credentials: twins of the real ones on this machine. Their sandbox
+//! runs in this process, or, for development, in another one ([`TwinOffers`] alone).
 
 use std::{path::Path, sync::Arc};
 
@@ -45,6 +46,37 @@ pub struct Twins {
     pub secrets: StaticSecrets,
 }
 
+/// What the product needs to use a sandbox's twins, wherever that runs.
+pub struct TwinOffers {
+    /// One for every provider of the catalogue that the sandbox knows.
+    pub offers: Vec<Offer>,
+    /// The registrations' secrets.
+    pub secrets: StaticSecrets,
+}
+
+impl TwinOffers {
+    /// The offers of the sandbox that answers at `base_url`.
+    pub fn new(catalogue: &Catalogue, base_url: &Url, origins: &Origins) -> Result<Self, TwinsError> {
+        let known = Settings::new(base_url.clone());
+        let known: Vec<&str> = known.profiles.iter().map(|profile| profile.id).collect();
+        let mut offers = Vec::new();
+        for provider in catalogue.iter().filter(|provider| known.contains(&provider.id.as_str())) {
+            let provider = provider.rebased(base_url);
+            let registration =
+                Registration::new(&provider, CLIENT_ID.to_owned(), redirect_uri(origins, &provider.id)?, None)?;
+            offers.push(Offer { provider, registration });
+        }
+        let secret = SecretPair { current: ClientSecret::new(CLIENT_SECRET.to_owned()), previous: None };
+        let ids = offers.iter().map(|offer: &Offer| offer.provider.id.clone());
+        let secrets = ids.map(|id: ProviderId| (id, secret.clone())).collect();
+        Ok(Self { offers, secrets })
+    }
+}
+
+fn redirect_uri(origins: &Origins, provider: &ProviderId) -> Result<Url, url::ParseError> {
+    origins.public_url().join(&format!("auth/{provider}/callback"))
+}
+
 /// What a sandbox is set up from.
 pub struct TwinsPlan<'a> {
     /// The address under which it answers, on another loopback name than the product.
@@ -64,21 +96,15 @@ pub struct TwinsPlan<'a> {
 impl Twins {
     /// Sets up a twin for every provider of the catalogue that the sandbox knows.
     pub fn new(catalogue: &Catalogue, plan: TwinsPlan<'_>) -> Result<Self, TwinsError> {
-        let known = Settings::new(plan.base_url.clone());
-        let known: Vec<&str> = known.profiles.iter().map(|profile| profile.id).collect();
-        let mut offers = Vec::new();
+        let TwinOffers { offers, secrets } = TwinOffers::new(catalogue, &plan.base_url, plan.origins)?;
         let mut clients = Vec::new();
-        for provider in catalogue.iter().filter(|provider| known.contains(&provider.id.as_str())) {
-            let provider = provider.rebased(&plan.base_url);
-            let redirect_uri = plan.origins.public_url().join(&format!("auth/{}/callback", provider.id))?;
+        for offer in &offers {
             clients.push(Client {
-                provider: provider.id.to_string(),
+                provider: offer.provider.id.to_string(),
                 client_id: CLIENT_ID.to_owned(),
                 secrets: vec![CLIENT_SECRET.to_owned()],
-                redirect_uris: vec![redirect_uri.to_string()],
+                redirect_uris: vec![redirect_uri(plan.origins, &offer.provider.id)?.to_string()],
             });
-            let registration = Registration::new(&provider, CLIENT_ID.to_owned(), redirect_uri, None)?;
-            offers.push(Offer { provider, registration });
         }
         let settings = Settings {
             clients,
@@ -98,9 +124,6 @@ impl Twins {
                 sandbox.adjust(offer.provider.id.as_str(), &patch);
             }
         }
-        let secret = SecretPair { current: ClientSecret::new(CLIENT_SECRET.to_owned()), previous: None };
-        let ids = offers.iter().map(|offer: &Offer| offer.provider.id.clone());
-        let secrets = ids.map(|id: ProviderId| (id, secret.clone())).collect();
         Ok(Self { sandbox, offers, secrets })
     }
 }

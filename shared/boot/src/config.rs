@@ -5,7 +5,7 @@ mod providers;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt, net::SocketAddr, num::NonZeroU16, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 use mm_model::limits::AWAKE_WINDOW;
@@ -115,7 +115,9 @@ impl Config {
     pub fn from_env(env: &Environment, catalogue: &Catalogue, overrides: Overrides) -> Result<Self, ConfigError> {
         let port = match overrides.port {
             Some(port) => port,
-            None => parsed(env, "PORT", "a port from 1 to 65535", "leave it out for 8080")?.unwrap_or(8080),
+            None => {
+                parsed(env, "PORT", "a port from 1 to 65535", "leave it out for 8080")?.map_or(8080, NonZeroU16::get)
+            }
         };
         let dev_page = flag(env, "DEV_PAGE")?;
         let public_url = public_url(env, port, dev_page)?;

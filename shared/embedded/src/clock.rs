@@ -58,7 +58,14 @@ pub struct ScaledClock {
 impl ScaledClock {
     /// A clock that runs `speed` times as fast as the machine's; 0 counts as 1.
     pub fn new(speed: u32) -> Self {
-        Self { epoch_at_start: since_epoch(), started: Instant::now(), speed: speed.max(1) }
+        Self::not_before(Timestamp::from_unix(0), speed)
+    }
+
+    /// The same, but starting at `earliest` where the real time is before it: the rows that a faster clock wrote lie in the
+    /// future, and for whoever reads them time must not go back.
+    pub fn not_before(earliest: Timestamp, speed: u32) -> Self {
+        let epoch_at_start = since_epoch().max(Duration::from_secs(earliest.unix()));
+        Self { epoch_at_start, started: Instant::now(), speed: speed.max(1) }
     }
 
     /// How many of its seconds pass in one real second.
@@ -121,6 +128,16 @@ mod tests {
         let start = clock.elapsed();
         clock.sleep_real(Duration::from_millis(2)).await;
         assert!(clock.elapsed() >= start + Duration::from_secs(2));
+    }
+
+    #[test]
+    fn a_clock_that_goes_on_does_not_go_back() {
+        let ahead = SystemClock::new().now().plus(Duration::from_hours(5));
+        assert!(ScaledClock::not_before(ahead, 1).now() >= ahead);
+        assert!(
+            ScaledClock::not_before(RECENT, 1).now() > RECENT.plus(Duration::from_hours(1)),
+            "the real time is later"
+        );
     }
 
     #[test]

@@ -96,8 +96,8 @@ async fn work_on_lane(backend: &Backend, batch: Vec<LaneReceived>) {
         return;
     }
     let records = batch.iter().map(|message| {
-        let group = message.group.to_string();
-        sqs_record("multimusic-lane.fifo", &message.message_id, &message.body, message.receive_count, Some(&group))
+        let group = Some(message.group.as_str());
+        sqs_record("multimusic-lane.fifo", &message.message_id, &message.body, message.receive_count, group)
     });
     let failed = match invoke(backend, records.collect()).await {
         Ok(response) => failures(response),
