@@ -104,6 +104,7 @@ impl Claimed {
             attempt: self.lease.owner,
             next_refresh_at,
             unknown_outcomes: self.active.unknown_outcomes.saturating_sub(1),
+            attempts: self.failed_attempts(),
             error,
             event: self.degraded(),
         }
@@ -115,6 +116,7 @@ impl Claimed {
             version: self.row.version,
             attempt: self.lease.owner,
             next_refresh_at: earliest.max(self.lease.expires_at.plus(AFTER_LEASE)),
+            attempts: self.failed_attempts(),
             error,
             event: self.degraded(),
         }
@@ -132,8 +134,13 @@ impl Claimed {
         Flag { version: self.row.version, new_version, reason, now }
     }
 
+    /// The count of failed attempts once this one has failed.
+    const fn failed_attempts(&self) -> u32 {
+        self.active.attempts.saturating_add(1)
+    }
+
     fn degraded(&self) -> Option<EventMark> {
-        (self.active.attempts + 1 == DEGRADED_AFTER_ATTEMPTS).then_some(EventMark::Degraded)
+        (self.failed_attempts() == DEGRADED_AFTER_ATTEMPTS).then_some(EventMark::Degraded)
     }
 }
 

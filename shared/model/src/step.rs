@@ -157,13 +157,16 @@ pub struct Release {
     pub next_refresh_at: Timestamp,
     /// The count of unknown outcomes before the claim.
     pub unknown_outcomes: u32,
+    /// The count of failed attempts from now on, this one among them.
+    pub attempts: u32,
     /// What happened.
     pub error: RefreshError,
     /// A transition to tell.
     pub event: Option<EventMark>,
 }
 
-/// UNKNOWN: the provider may have processed the request. Lease and count stay.
+/// UNKNOWN: the provider may have processed the request. Lease and count of unknown outcomes stay, so nothing keeps a
+/// repeated write out: it carries the count of attempts instead of counting, and writes the same again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unknown {
     /// The token pair that was claimed.
@@ -172,6 +175,8 @@ pub struct Unknown {
     pub attempt: AttemptId,
     /// When to try again; after the lease.
     pub next_refresh_at: Timestamp,
+    /// The count of failed attempts from now on, this one among them.
+    pub attempts: u32,
     /// What happened.
     pub error: RefreshError,
     /// A transition to tell.
@@ -366,7 +371,7 @@ impl Release {
         let active = owned(&mut row, self.version, self.attempt)?;
         active.next_refresh_at = self.next_refresh_at;
         active.unknown_outcomes = self.unknown_outcomes;
-        active.attempts = active.attempts.saturating_add(1);
+        active.attempts = self.attempts;
         active.last_error = Some(self.error);
         active.lease = None;
         row.event = self.event;
@@ -378,7 +383,7 @@ impl Unknown {
     fn apply(&self, mut row: Connection) -> Result<Connection, Refusal> {
         let active = owned(&mut row, self.version, self.attempt)?;
         active.next_refresh_at = self.next_refresh_at;
-        active.attempts = active.attempts.saturating_add(1);
+        active.attempts = self.attempts;
         active.last_error = Some(self.error);
         row.event = self.event;
         Ok(row)

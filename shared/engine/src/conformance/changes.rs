@@ -143,6 +143,7 @@ pub(super) async fn a_standing_mark_is_not_told_again(store: Store) -> Checked {
         version: version(1),
         attempt: attempt(1),
         next_refresh_at: NOW,
+        attempts: 3,
         error: mm_model::connection::RefreshError::Unavailable,
         event: Some(EventMark::Degraded),
     };
@@ -169,6 +170,7 @@ pub(super) async fn a_mark_set_again_is_told_again(store: Store) -> Checked {
             attempt: attempt(by),
             next_refresh_at: NOW,
             unknown_outcomes: 0,
+            attempts: 3,
             error: mm_model::connection::RefreshError::Throttled,
             event: Some(EventMark::Degraded),
         };

@@ -189,6 +189,7 @@ pub(super) async fn release(store: Store) -> Checked {
             attempt: attempt(by),
             next_refresh_at: NOW.plus(HOUR),
             unknown_outcomes: 2,
+            attempts: 3,
             error: RefreshError::BudgetExhausted,
             event: Some(EventMark::Degraded),
         })
@@ -215,13 +216,19 @@ pub(super) async fn unknown(store: Store) -> Checked {
             version: version(of),
             attempt: attempt(by),
             next_refresh_at: NOW.plus(HOUR),
+            attempts: 3,
             error: RefreshError::Unavailable,
             event: None,
         })
     };
+    let noted = edited(&live(1), |active| {
+        (active.attempts, active.last_error) = (3, Some(RefreshError::Unavailable));
+        active.next_refresh_at = NOW.plus(HOUR);
+    });
     let newer = Connection { version: version(3), ..live(1) };
     let table = vec![
         applied("by the owner", with_event(live(1), EventMark::Degraded), unknown(1, 1)),
+        applied("again, its answer lost: counted once", noted, unknown(1, 1)),
         applied("by the owner, too late", over(1), unknown(1, 1)),
         refused("by another", live(1), unknown(1, 2), Refusal::NotOwner),
         refused("without a lease", active(), unknown(1, 1), Refusal::NotOwner),

@@ -97,6 +97,7 @@ fn a_release_gives_back_exactly_what_the_claim_counted() {
             attempt: attempt(1),
             next_refresh_at: NOW.plus(HOUR),
             unknown_outcomes: before,
+            attempts: 1,
             error: RefreshError::BudgetExhausted,
             event: None,
         };
@@ -121,6 +122,25 @@ fn the_third_failure_in_a_row_is_told_and_no_other() {
         assert_eq!(claimed.release(RefreshError::Throttled, NOW).event, event, "{attempts} attempts");
         assert_eq!(claimed.unknown(RefreshError::Unavailable, NOW).event, event, "{attempts} attempts");
     }
+}
+
+#[test]
+fn a_degradation_is_not_missed_though_each_unknown_outcome_is_written_twice() {
+    let mut row = due();
+    let mut told = Vec::new();
+    let mut now = NOW;
+    for n in 1..=5 {
+        let claim = Claim { attempt: attempt(n), now, lease: LEASE_STRICT, awake_window: HOUR * 24 };
+        let claimed = at(Step::Claim(claim).apply(row).unwrap());
+        let unknown = Step::Unknown(claimed.unknown(RefreshError::Unavailable, now));
+        let once = unknown.apply(claimed.row().clone()).unwrap();
+        row = unknown.apply(once.clone()).unwrap();
+        assert_eq!(row, once, "a lost answer's repetition counts nothing");
+        assert_eq!(row.active().unwrap().attempts, u32::from(n));
+        told.push(row.event);
+        now = row.active().unwrap().next_refresh_at;
+    }
+    assert_eq!(told, [None, None, Some(EventMark::Degraded), None, None]);
 }
 
 #[test]

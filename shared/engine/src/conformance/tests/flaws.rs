@@ -13,6 +13,7 @@ pub(super) enum Flaw {
     CommitWantsTheLease,
     CommitRevivesTheDead,
     UnknownEndsTheLease,
+    UnknownCountsItself,
     ReleaseIgnoresTheOwner,
     FlagIsUnconditional,
     FlagKeepsTheTokens,
@@ -67,7 +68,7 @@ pub(super) enum Flaw {
 
 impl Flaw {
     /// Each flaw, and the case that has to find it.
-    pub(super) const ALL: [(Self, &'static str); 60] = [
+    pub(super) const ALL: [(Self, &'static str); 61] = [
         (Self::RefusalHidesTheRow, "steps::claim"),
         (Self::ClaimIgnoresTheLease, "steps::claim"),
         (Self::ClaimForgetsItself, "steps::claim"),
@@ -78,6 +79,7 @@ impl Flaw {
         (Self::CommitWantsTheLease, "steps::commit"),
         (Self::CommitRevivesTheDead, "steps::commit"),
         (Self::UnknownEndsTheLease, "steps::unknown"),
+        (Self::UnknownCountsItself, "steps::unknown"),
         (Self::ReleaseIgnoresTheOwner, "steps::release"),
         (Self::FlagIsUnconditional, "steps::flag"),
         (Self::FlagKeepsTheTokens, "steps::flag"),

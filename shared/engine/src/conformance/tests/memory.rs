@@ -110,6 +110,11 @@ impl MemoryStore {
         let mut row = new;
         match (self.flaw, step, &mut row.status) {
             (Some(Flaw::UnknownEndsTheLease), Step::Unknown(_), Status::Active(active)) => active.lease = None,
+            // A first write comes out right; a repeated one counts again.
+            (Some(Flaw::UnknownCountsItself), Step::Unknown(unknown), Status::Active(active)) => {
+                let before = old.active().map_or(0, |active| active.attempts);
+                active.attempts = unknown.attempts.max(before + 1);
+            }
             (Some(Flaw::FlagKeepsTheTokens), Step::Flag(_), status) => *status = old.status.clone(),
             _ => {}
         }

@@ -30,6 +30,7 @@ fn release(version: Version, attempt: AttemptId) -> Step {
         attempt,
         next_refresh_at: NOW.plus(HOUR),
         unknown_outcomes: 3,
+        attempts: 7,
         error: RefreshError::Throttled,
         event: Some(EventMark::Degraded),
     })
@@ -40,6 +41,7 @@ fn unknown(version: Version, attempt: AttemptId) -> Step {
         version,
         attempt,
         next_refresh_at: NOW.plus(HOUR),
+        attempts: 7,
         error: RefreshError::Unavailable,
         event: None,
     })
@@ -139,7 +141,7 @@ fn a_release_restores_the_count_and_ends_the_lease() {
     let mut expected = edited(&troubled(), |active| {
         active.next_refresh_at = NOW.plus(HOUR);
         active.unknown_outcomes = 3;
-        active.attempts = 5;
+        active.attempts = 7;
         active.last_error = Some(RefreshError::Throttled);
         active.lease = None;
     });
@@ -149,13 +151,14 @@ fn a_release_restores_the_count_and_ends_the_lease() {
 }
 
 #[test]
-fn an_unknown_outcome_keeps_lease_and_count() {
+fn an_unknown_outcome_keeps_lease_and_count_and_may_be_written_again() {
     let expected = edited(&troubled(), |active| {
         active.next_refresh_at = NOW.plus(HOUR);
-        active.attempts = 5;
+        active.attempts = 7;
         active.last_error = Some(RefreshError::Unavailable);
     });
     makes(&unknown(version(1), attempt(1)), &troubled(), &expected);
+    makes(&unknown(version(1), attempt(1)), &expected, &expected);
 }
 
 #[test]
