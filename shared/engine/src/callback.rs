@@ -259,6 +259,10 @@ impl Engine {
                 Placement::Conflict(conflict) => return Err(Stop::Conflict(conflict)),
             };
             let rows = self.store.person(&user, Consistency::Strong).await?;
+            if rows.user.is_none() && matches!(candidate, Candidate::Known { user: known } if *known == user) {
+                // They deleted themselves while the provider was asked: nothing of them comes back.
+                return Err(Stop::Conflict(Conflict::PersonChanged));
+            }
             let previous = rows.connection(provider);
             let kept = self.kept_refresh_token(offer, previous, answer, account).await?;
             if kept.is_none() && answer.refresh_token.is_none() && offer.provider.refresh_tokens && !pending.reconsent {
@@ -269,14 +273,14 @@ impl Engine {
             let connection =
                 self.establish(offer, &user, previous, answer, kept.as_ref(), account, withdrawn.clone()).await?;
             let now = connection.updated_at;
-            let row = rows.user.clone().unwrap_or_else(|| User::new(user.clone(), now));
-            let session_start = row.session_start(now);
+            let session_start = rows.user.as_ref().map_or(now, |row| row.session_start(now));
             let link = Link {
                 expected: previous.map_or(Expected::Absent, |row| Expected::Version(row.version)),
                 released: previous
                     .filter(|row| row.is_connected() && row.account != *account)
                     .map(|row| row.account.clone()),
-                user: row,
+                // Written only if there is none: never the row that was read, which would bring its sessions back.
+                user: User::new(user.clone(), now),
                 taken_from,
                 connection,
             };

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Minute, SessionId, Timestamp, UserId, Version,
-    limits::{ENDED_SESSIONS_MAX, FORCED_REFRESHES_PER_MINUTE},
+    limits::{CLOCK_SKEW_MAX, ENDED_SESSIONS_MAX, FORCED_REFRESHES_PER_MINUTE},
 };
 
 /// A person's own row.
@@ -74,9 +74,13 @@ impl User {
     }
 
     /// Whether a session of this person that began at `began_at` is still good.
+    ///
+    /// One that began before the person did is of an earlier person with this id, who deleted themselves: a browser that
+    /// kept its binding is given the id again. Siblings of the first login may begin a little earlier, by their clocks.
     pub fn admits(&self, session: SessionId, began_at: Timestamp) -> bool {
         let outlived = self.sessions_end_at.is_none_or(|end| began_at > end);
-        outlived && !self.ended_sessions.iter().any(|ended| ended.id == session)
+        let of_this_person = began_at.plus(CLOCK_SKEW_MAX) >= self.created_at;
+        of_this_person && outlived && !self.ended_sessions.iter().any(|ended| ended.id == session)
     }
 
     /// When a session that starts now begins: after everything that was ended, even within the same second.
@@ -156,6 +160,16 @@ mod tests {
         let user = user().end_session(ended(1, NOW), NOW);
         assert!(!user.admits(session(1), NOW));
         assert!(user.admits(session(2), NOW));
+    }
+
+    #[test]
+    fn a_session_from_before_the_person_is_of_somebody_who_deleted_themselves() {
+        let seconds = Duration::from_secs;
+        let again = User::new("u1".parse().unwrap(), NOW.plus(seconds(60)));
+        assert!(!again.admits(session(1), NOW));
+        assert!(!again.admits(session(1), NOW.plus(seconds(49))));
+        // A sibling of the first login, on a machine whose clock is late.
+        assert!(again.admits(session(1), NOW.plus(seconds(50))));
     }
 
     #[test]

@@ -2,4 +2,6 @@
 //! a clock and dice that the tests own.
 
 mod first;
+mod people;
+mod sessions;
 mod world;
