@@ -1,13 +1,8 @@
 //! The second half of a login: the code redeemed, the person decided, the connection written.
 
-use std::time::Duration;
-
 use mm_model::{
-    AccountId, Connection, ConnectionKey, ProviderId, RefreshToken, Refusal, Timestamp, User, UserId,
-    connection::Revocation,
-    limits::PROVIDER_TIMEOUT,
+    AccountId, Connection, ConnectionKey, ProviderId, RefreshToken, Timestamp, User, UserId,
     login::{Candidate, Conflict, Consent, PendingLogin, Person, Placement, Standing, person, place},
-    step::{CancelRevocations, Step},
 };
 use mm_oauth::{AccountError, AuthorizationCode, CodeVerifier, ExchangeOutcome, Revokes, TokenAnswer, check_issuer};
 use subtle::ConstantTimeEq as _;
@@ -16,15 +11,14 @@ use url::Url;
 use crate::{
     CipherError, Engine, Offer, Session,
     login::state_hash,
-    ports::{Consistency, Expected, Link, LinkOutcome, Outcome, PersonRows, StoreError, TakenFrom},
+    ports::{Consistency, Expected, Link, LinkOutcome, PersonRows, StoreError, TakenFrom},
     refresh::chain,
 };
 
+mod hold;
+
 /// Tries to write a login whose rows others are changing.
 const LINK_TRIES: u32 = 5;
-
-/// How often a revocation under way is looked at while a login waits for it.
-const REVOCATION_POLL: Duration = Duration::from_millis(200);
 
 /// What the provider's redirect brought (RFC 6749 §4.1.2, RFC 9207), each parameter once.
 #[derive(Debug, Default)]
@@ -158,7 +152,7 @@ impl Engine {
         let code = request.query.code.ok_or(Stop::Failure(LoginFailure::ProviderRefused))?;
 
         let candidate = self.candidate(&pending, request.session.as_ref()).await?;
-        let withdrawn = self.withdraw_revocations(offer, &candidate).await?;
+        self.hold_revocations(offer, &candidate).await?;
         let verifier = CodeVerifier::from_stored(pending.code_verifier.clone())
             .map_err(|_| Stop::Failure(LoginFailure::LoginExpired))?;
         let answer = self.redeem(offer, code, &verifier).await?;
@@ -168,7 +162,7 @@ impl Engine {
             .account(&offer.provider, &offer.registration, &answer, now)
             .await
             .map_err(|error| Stop::Failure(account_failure(&error)))?;
-        self.link(offer, &pending, &candidate, &answer, &account, withdrawn).await
+        self.link(offer, &pending, &candidate, &answer, &account).await
     }
 
     /// Who the callback speaks for.
@@ -182,37 +176,6 @@ impl Engine {
             _ => None,
         };
         person(pending, live, provisional.as_ref()).map_err(Stop::Conflict)
-    }
-
-    /// Where revoking one token ends the whole authorization, none may be under way when the code is redeemed: it would
-    /// end the grant that is about to be made. Returns what was withdrawn.
-    async fn withdraw_revocations(&self, offer: &Offer, candidate: &Candidate) -> Result<Vec<Revocation>, Stop> {
-        let user = match candidate {
-            Candidate::Known { user } | Candidate::Stranger { user: Some(user) } => user,
-            Candidate::Stranger { user: None } => return Ok(Vec::new()),
-        };
-        if offer.provider.revokes != Revokes::Grant {
-            return Ok(Vec::new());
-        }
-        let key = ConnectionKey { user: user.clone(), provider: offer.provider.id.clone() };
-        let rows = self.store.person(user, Consistency::Strong).await?;
-        let owed = rows.connection(&key.provider).map(|row| row.revocations.clone()).unwrap_or_default();
-        if owed.is_empty() {
-            return Ok(owed);
-        }
-        let mut waited = Duration::ZERO;
-        loop {
-            let cancel = Step::CancelRevocations(CancelRevocations { now: self.clock.now() });
-            match self.write(&key, &cancel).await? {
-                Outcome::Applied(_) => return Ok(owed),
-                // Answered in the meantime, or past its deadline: it can end nothing any more.
-                Outcome::Refused(Refusal::Leased { .. }, _) if waited < PROVIDER_TIMEOUT => {
-                    self.clock.sleep_real(REVOCATION_POLL).await;
-                    waited += REVOCATION_POLL;
-                }
-                Outcome::Refused(..) => return Ok(Vec::new()),
-            }
-        }
     }
 
     async fn redeem(
@@ -245,7 +208,6 @@ impl Engine {
         candidate: &Candidate,
         answer: &TokenAnswer,
         account: &AccountId,
-        withdrawn: Vec<Revocation>,
     ) -> Result<CallbackOutcome, Stop> {
         let provider = &offer.provider.id;
         let fresh = self.fresh_user();
@@ -270,8 +232,7 @@ impl Engine {
                 return Ok(CallbackOutcome::Again { authorization_url: self.begin(offer, again).await? });
             }
             let Some(taken_from) = self.taken_from(offer, from.as_ref(), account).await? else { continue };
-            let connection =
-                self.establish(offer, &user, previous, answer, kept.as_ref(), account, withdrawn.clone()).await?;
+            let connection = self.establish(offer, &user, previous, answer, kept.as_ref(), account).await?;
             let now = connection.updated_at;
             let session_start = rows.user.as_ref().map_or(now, |row| row.session_start(now));
             let link = Link {
@@ -340,7 +301,6 @@ impl Engine {
         Ok(Some(Some(TakenFrom { tombstone, expected })))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "each is a different noun of the login, and they meet only here")]
     async fn establish(
         &self,
         offer: &Offer,
@@ -349,7 +309,6 @@ impl Engine {
         answer: &TokenAnswer,
         kept: Option<&RefreshToken>,
         account: &AccountId,
-        withdrawn: Vec<Revocation>,
     ) -> Result<Connection, Stop> {
         let key = ConnectionKey { user: user.clone(), provider: offer.provider.id.clone() };
         let sealer = self.cipher.sealer().await?;
@@ -369,11 +328,8 @@ impl Engine {
             now,
         };
         let revokes = offer.provider.revokes;
-        let mut connection = Connection::establish(key, consent, previous, revokes != Revokes::None).owing(withdrawn);
-        if revokes == Revokes::Grant {
-            connection.revocations.retain(|owed| owed.account != *account);
-        }
-        Ok(connection)
+        let connection = Connection::establish(key, consent, previous, revokes != Revokes::None);
+        Ok(if revokes == Revokes::Grant { connection.sparing_its_grant() } else { connection })
     }
 }
 

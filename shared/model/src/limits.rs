@@ -56,6 +56,16 @@ pub const REVOCATIONS_MAX: usize = 4;
 /// Most attempts to revoke one token. After that the provider's own expiry has to do it.
 pub const REVOCATION_ATTEMPTS_MAX: u32 = 8;
 
+/// How long completing a login may last, by any clock: its function, the provider's last answers, and a clock's error.
+pub const LOGIN_MAX: Duration =
+    Duration::from_secs(FUNCTION_LIMIT.as_secs() + 2 * PROVIDER_TIMEOUT.as_secs() + CLOCK_SKEW_MAX.as_secs());
+
+/// How long a login holds the revocations that its row owes: from before it redeems its code until its row is written. A
+/// revocation sent in that time might end the grant that is being made. The hold ends by itself, so that a login that
+/// fails or dies leaves them to be carried out, and is twice [`LOGIN_MAX`] and more, so that a second round of the same
+/// login, for the refresh token that the first one lacked, is mostly covered too.
+pub const REVOCATION_HOLD: Duration = Duration::from_mins(2);
+
 /// Forced refreshes that one person may ask for in one minute (the founding document's limit).
 pub const FORCED_REFRESHES_PER_MINUTE: u32 = 20;
 
@@ -74,6 +84,9 @@ const _: () = {
         + CLOCK_SKEW_MAX.as_secs();
     assert!(LEASE_STRICT.as_secs() > sent_and_processed, "a strict lease must outlive its holder's request");
     assert!(LEASE_REUSABLE.as_secs() > FUNCTION_LIMIT.as_secs() + CLOCK_SKEW_MAX.as_secs());
+    assert!(REVOCATION_HOLD.as_secs() > LOGIN_MAX.as_secs(), "a hold must outlive the login that took it");
+    let revocation = LEASE_REUSABLE.as_secs() + CLOCK_SKEW_MAX.as_secs();
+    assert!(LOGIN_MAX.as_secs() > revocation, "no lease but a hold may outlive a login that finds it");
     assert!(NUDGE_SLACK.as_secs() >= 2 * CLOCK_SKEW_MAX.as_secs(), "a nudge must be admitted on every clock");
     assert!(FUNCTION_LIMIT.as_secs() > PROVIDER_TIMEOUT.as_secs() + COMMIT_RESERVE.as_secs());
 };

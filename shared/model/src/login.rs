@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AccountId, Connection, ConnectionKey, Issuer, ProviderId, Sealed, SessionId, Timestamp, UserId, Version,
-    connection::{Active, Revocation, Status},
+    connection::{Active, Status},
     event::EventMark,
     grant::Grant,
     limits::{PENDING_LOGIN_LIFETIME, REVOCATIONS_MAX},
@@ -271,13 +271,14 @@ impl Connection {
         }
     }
 
-    /// Gives back intents that a login had withdrawn before it knew whose account it was: those of other accounts.
+    /// For a provider where revoking one token ends the whole authorization: what would end the grant just made is owed no
+    /// more, and what the login held of other accounts is free to be carried out.
     #[must_use]
-    pub fn owing(mut self, withdrawn: Vec<Revocation>) -> Self {
-        let account = self.account.clone();
-        self.revocations.extend(withdrawn.into_iter().filter(|owed| owed.account != account));
-        let surplus = self.revocations.len().saturating_sub(REVOCATIONS_MAX);
-        self.revocations.drain(..surplus);
+    pub fn sparing_its_grant(mut self) -> Self {
+        self.revocations.retain(|owed| owed.account != self.account);
+        for owed in &mut self.revocations {
+            owed.lease = None;
+        }
         self
     }
 }

@@ -19,7 +19,7 @@ use crate::{
 
 mod revocation;
 
-pub use revocation::{CancelRevocations, ClaimRevocation, FinishRevocation, PostponeRevocation};
+pub use revocation::{ClaimRevocation, FinishRevocation, HoldRevocations, PostponeRevocation};
 
 /// One conditional write to one row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,8 +50,8 @@ pub enum Step {
     FinishRevocation(FinishRevocation),
     /// Note that revoking failed and is to be tried again.
     PostponeRevocation(PostponeRevocation),
-    /// Withdraw unsent revocations: they would end the grant that a login is about to make.
-    CancelRevocations(CancelRevocations),
+    /// Hold unsent revocations back: they would end the grant that a login is about to make.
+    HoldRevocations(HoldRevocations),
 }
 
 /// Why a step was not applied.
@@ -265,7 +265,7 @@ impl Step {
             Self::ClaimRevocation(claim) => claim.apply(row),
             Self::FinishRevocation(finish) => finish.apply(row),
             Self::PostponeRevocation(postpone) => postpone.apply(row),
-            Self::CancelRevocations(cancel) => cancel.apply(row),
+            Self::HoldRevocations(hold) => hold.apply(row),
         }
     }
 

@@ -2,6 +2,7 @@
 //! a clock and dice that the tests own.
 
 mod first;
+mod holds;
 mod login;
 mod people;
 mod sessions;

@@ -20,6 +20,7 @@ macro_rules! each_store_case {
                 sleep,
                 reseal,
                 revocation,
+                hold,
                 an_absent_row,
             }
             races {

@@ -10,7 +10,7 @@ use mm_model::{
     limits::LEASE_STRICT,
     login::Consent,
     step::{
-        CancelRevocations, Claim, ClaimRevocation, Commit, FinishRevocation, Flag, ForcedClaim, Handoff,
+        Claim, ClaimRevocation, Commit, FinishRevocation, Flag, ForcedClaim, Handoff, HoldRevocations,
         PostponeRevocation, Release, Reseal, Seen, Sleep, Unknown,
     },
 };
@@ -295,7 +295,7 @@ impl Sequence {
             }),
             16 if self.one_in(2) => Step::FinishRevocation(FinishRevocation { revocation: intent, attempt: intent_by }),
             16 => Step::PostponeRevocation(PostponeRevocation { revocation: intent, attempt: intent_by }),
-            _ => Step::CancelRevocations(CancelRevocations { now }),
+            _ => Step::HoldRevocations(HoldRevocations { attempt: attempt(self.below(4)), now, lease }),
         }
     }
 

@@ -4,9 +4,9 @@ use mm_model::{
     Connection, Refusal, Seat, Step,
     connection::{ReauthorizationReason, RefreshError, Revocation},
     event::EventMark,
-    limits::{LEASE_REUSABLE, LEASE_STRICT, REVOCATION_ATTEMPTS_MAX},
+    limits::{LEASE_REUSABLE, LEASE_STRICT, REVOCATION_ATTEMPTS_MAX, REVOCATION_HOLD},
     step::{
-        CancelRevocations, Claim, ClaimRevocation, Commit, FinishRevocation, Flag, ForcedClaim, Handoff,
+        Claim, ClaimRevocation, Commit, FinishRevocation, Flag, ForcedClaim, Handoff, HoldRevocations,
         PostponeRevocation, Release, Reseal, Seen, Sleep, Unknown,
     },
 };
@@ -355,7 +355,6 @@ pub(super) async fn revocation(store: Store) -> Checked {
     };
     let finish = |by| Step::FinishRevocation(FinishRevocation { revocation: version(31), attempt: attempt(by) });
     let postpone = |by| Step::PostponeRevocation(PostponeRevocation { revocation: version(31), attempt: attempt(by) });
-    let cancel = || Step::CancelRevocations(CancelRevocations { now: NOW });
     let held = |n, by| Revocation { lease: Some(lease(by)), ..owed(n) };
     let mut stale = held(31, 1);
     stale.lease.iter_mut().for_each(|lease| lease.expires_at = NOW);
@@ -378,9 +377,44 @@ pub(super) async fn revocation(store: Store) -> Checked {
         applied("failed for the last time", owing(tombstone(), vec![owed(30), last]), postpone(1)),
         refused("failed by another", two(), postpone(2), Refusal::NotOwner),
         refused("failed, and gone", active(), postpone(1), Refusal::NoSuchRevocation),
-        applied("withdrawn", owing(tombstone(), vec![owed(30), stale]), cancel()),
-        refused("withdrawn too late", two(), cancel(), Refusal::Leased { until }),
-        refused("nothing to withdraw", active(), cancel(), Refusal::NoSuchRevocation),
+    ];
+    holds(&store, table).await
+}
+
+pub(super) async fn hold(store: Store) -> Checked {
+    let hold = |by| Step::HoldRevocations(HoldRevocations { attempt: attempt(by), now: NOW, lease: REVOCATION_HOLD });
+    let leased = |n, by| Revocation { lease: Some(lease(by)), ..owed(n) };
+    let mut stale = leased(31, 1);
+    stale.lease.iter_mut().for_each(|lease| lease.expires_at = NOW);
+    let mine = || vec![leased(30, 5), leased(31, 5)];
+    let until = lease(1).expires_at;
+    let table = vec![
+        applied("a tombstone's, and the mark goes", tombstone(), hold(5)),
+        applied("an active row's, its own lease untouched", owing(live(1), vec![owed(30), owed(31)]), hold(5)),
+        applied("a flagged row's", owing(flagged_row(), vec![owed(31)]), hold(5)),
+        applied("another's lease is over", owing(tombstone(), vec![owed(30), stale]), hold(5)),
+        applied("a new intent beside what is held", owing(tombstone(), vec![leased(30, 5), owed(31)]), hold(5)),
+        refused(
+            "the last is under way",
+            owing(active(), vec![owed(30), leased(31, 1)]),
+            hold(5),
+            Refusal::Leased { until },
+        ),
+        refused(
+            "the first is under way",
+            owing(active(), vec![leased(30, 1), owed(31)]),
+            hold(5),
+            Refusal::Leased { until },
+        ),
+        refused(
+            "one of them is under way",
+            owing(active(), vec![leased(30, 5), leased(31, 1)]),
+            hold(5),
+            Refusal::Leased { until },
+        ),
+        refused("my own write", owing(active(), mine()), hold(5), Refusal::AlreadyMine),
+        refused("another login's", owing(tombstone(), mine()), hold(6), Refusal::Leased { until }),
+        refused("nothing to hold", active(), hold(5), Refusal::NoSuchRevocation),
     ];
     holds(&store, table).await
 }
@@ -390,7 +424,7 @@ pub(super) async fn an_absent_row(store: Store) -> Checked {
         Step::Claim(Claim { attempt: attempt(5), now: NOW, lease: LEASE_STRICT, awake_window: AWAKE }),
         Step::Commit(Box::new(sample_commit())),
         Step::Seen(Seen { now: NOW, seat: Some(Seat::fast(&key("nobody"), HOUR)) }),
-        Step::CancelRevocations(CancelRevocations { now: NOW }),
+        Step::HoldRevocations(HoldRevocations { attempt: attempt(5), now: NOW, lease: REVOCATION_HOLD }),
     ];
     for step in steps {
         let outcome = store.apply(&key("nobody"), &step).await?;

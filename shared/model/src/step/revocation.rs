@@ -41,11 +41,16 @@ pub struct PostponeRevocation {
     pub attempt: AttemptId,
 }
 
-/// Removes every intent, unless one is under way.
+/// Leases every intent to a login, so that none is carried out while a grant is made that it would end. They are not
+/// withdrawn: a login may fail, and then they have to be carried out all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CancelRevocations {
-    /// The clock, for the leases.
+pub struct HoldRevocations {
+    /// The new owner of them all.
+    pub attempt: AttemptId,
+    /// The login's clock.
     pub now: Timestamp,
+    /// Length of the leases.
+    pub lease: Duration,
 }
 
 fn find(row: &mut Connection, revocation: Version) -> Result<&mut Revocation, Refusal> {
@@ -91,16 +96,24 @@ impl PostponeRevocation {
     }
 }
 
-impl CancelRevocations {
-    pub(super) fn apply(self, mut row: Connection) -> Result<Connection, Refusal> {
-        let under_way = row.revocations.iter().filter_map(|owed| owed.lease).find(|lease| lease.is_live(self.now));
-        if let Some(lease) = under_way {
-            return Err(Refusal::Leased { until: lease.expires_at });
-        }
+impl HoldRevocations {
+    pub(super) fn apply(&self, mut row: Connection) -> Result<Connection, Refusal> {
         if row.revocations.is_empty() {
             return Err(Refusal::NoSuchRevocation);
         }
-        row.revocations.clear();
+        let mine = |lease: &Lease| lease.owner == self.attempt;
+        if row.revocations.iter().all(|owed| owed.lease.as_ref().is_some_and(mine)) {
+            return Err(Refusal::AlreadyMine);
+        }
+        let leases = row.revocations.iter().filter_map(|owed| owed.lease);
+        if let Some(lease) = leases.filter(|lease| !mine(lease)).find(|lease| lease.is_live(self.now)) {
+            return Err(Refusal::Leased { until: lease.expires_at });
+        }
+        let lease = Lease { owner: self.attempt, expires_at: self.now.plus(self.lease) };
+        for owed in &mut row.revocations {
+            owed.lease = Some(lease);
+        }
+        row.event = None;
         Ok(row)
     }
 }

@@ -20,6 +20,9 @@ pub(super) enum Flaw {
     SleepIgnoresReads,
     ResealIgnoresTheLease,
     RevocationIgnoresTheLease,
+    HoldIgnoresTheLeases,
+    HoldTakesTheFirstOnly,
+    HoldLosesWhatItHolds,
     RefusedStepMakesARow,
     ClaimIsNotAtomic,
     ForceIsNotAtomic,
@@ -68,7 +71,7 @@ pub(super) enum Flaw {
 
 impl Flaw {
     /// Each flaw, and the case that has to find it.
-    pub(super) const ALL: [(Self, &'static str); 61] = [
+    pub(super) const ALL: [(Self, &'static str); 64] = [
         (Self::RefusalHidesTheRow, "steps::claim"),
         (Self::ClaimIgnoresTheLease, "steps::claim"),
         (Self::ClaimForgetsItself, "steps::claim"),
@@ -86,6 +89,9 @@ impl Flaw {
         (Self::SleepIgnoresReads, "steps::sleep"),
         (Self::ResealIgnoresTheLease, "steps::reseal"),
         (Self::RevocationIgnoresTheLease, "steps::revocation"),
+        (Self::HoldIgnoresTheLeases, "steps::hold"),
+        (Self::HoldTakesTheFirstOnly, "steps::hold"),
+        (Self::HoldLosesWhatItHolds, "steps::hold"),
         (Self::RefusedStepMakesARow, "steps::an_absent_row"),
         (Self::ClaimIsNotAtomic, "races::one_claim_wins"),
         (Self::ForceIsNotAtomic, "races::forced_refreshes_are_counted"),

@@ -116,6 +116,12 @@ impl MemoryStore {
                 active.attempts = unknown.attempts.max(before + 1);
             }
             (Some(Flaw::FlagKeepsTheTokens), Step::Flag(_), status) => *status = old.status.clone(),
+            (Some(Flaw::HoldTakesTheFirstOnly), Step::HoldRevocations(_), _) => {
+                let rest = old.revocations.iter().skip(1).cloned();
+                row.revocations.truncate(1);
+                row.revocations.extend(rest);
+            }
+            (Some(Flaw::HoldLosesWhatItHolds), Step::HoldRevocations(_), _) => row.revocations.clear(),
             _ => {}
         }
         row
@@ -132,12 +138,16 @@ impl MemoryStore {
             return state.table.apply(key, step);
         };
         let revives = self.has(Flaw::CommitRevivesTheDead) && matches!(step, Step::Commit(_)) && old.active().is_none();
-        let lease_blind = self.has(Flaw::RevocationIgnoresTheLease);
+        let lease_blind = match step {
+            Step::ClaimRevocation(_) => self.has(Flaw::RevocationIgnoresTheLease),
+            Step::HoldRevocations(_) => self.has(Flaw::HoldIgnoresTheLeases),
+            _ => false,
+        };
         let mut seen = self.blinded(&old, step);
         if revives {
             seen = crate::conformance::samples::due(key, 1);
         }
-        if let (Step::ClaimRevocation(_), true) = (step, lease_blind) {
+        if lease_blind {
             seen.revocations.iter_mut().for_each(|owed| owed.lease = None);
         }
         match step.apply(seen) {

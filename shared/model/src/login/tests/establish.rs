@@ -1,6 +1,7 @@
 //! The row that a login writes.
 
 use super::*;
+use crate::connection::Revocation;
 
 fn consent(name: &str) -> Consent {
     Consent {
@@ -151,13 +152,22 @@ fn a_login_by_a_slow_clock_is_still_a_possible_row() {
 }
 
 #[test]
-fn withdrawn_intents_of_other_accounts_are_given_back() {
-    let other = |n| Revocation { account: account("other"), ..owed(n) };
-    let row = established(consent("first"), None, true).owing(vec![owed(3), other(4)]);
-    assert_eq!(row.revocations, [other(4)], "revoking the account's own grant would end the new one");
-    let row = row.owing((20..30).map(other).collect());
-    assert_eq!(row.revocations.len(), REVOCATIONS_MAX);
-    assert_eq!(row.check(), Ok(()));
+fn where_a_revocation_ends_the_grant_the_account_s_own_go_and_the_others_are_free() {
+    let held = |n, name| Revocation { account: account(name), lease: Some(lease(1)), attempts: 2, ..owed(n) };
+    let previous =
+        Connection { revocations: vec![held(3, "first"), held(4, "other"), held(6, "first")], ..tombstone() };
+    let row = established(consent("first"), Some(&previous), true);
+    assert_eq!(row.revocations, previous.revocations, "carried over as they were");
+    let spared = row.clone().sparing_its_grant();
+    let free = Revocation { lease: None, ..held(4, "other") };
+    assert_eq!(spared, Connection { revocations: vec![free], ..row });
+    assert_eq!(spared.check(), Ok(()));
+}
+
+#[test]
+fn a_replaced_account_s_own_revocation_is_not_spared() {
+    let row = established(consent("second"), Some(&due()), true).sparing_its_grant();
+    assert_eq!(row.revocations, [Revocation { refresh_token: sealed(2), ..owed(1) }]);
 }
 
 #[test]

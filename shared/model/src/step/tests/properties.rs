@@ -99,7 +99,7 @@ impl Walk {
             10 => Step::ClaimRevocation(ClaimRevocation { revocation, attempt: by, now, lease }),
             11 => Step::FinishRevocation(FinishRevocation { revocation, attempt: by }),
             12 => Step::PostponeRevocation(PostponeRevocation { revocation, attempt: by }),
-            _ => Step::CancelRevocations(CancelRevocations { now }),
+            _ => Step::HoldRevocations(HoldRevocations { attempt: by, now, lease }),
         }
     }
 
@@ -137,16 +137,15 @@ fn harmless(step: &Step, once: &Connection) -> Result<(), TestCaseError> {
         | Step::Commit(_)
         | Step::Handoff(_)
         | Step::Flag(_)
-        | Step::ClaimRevocation(_) => prop_assert_eq!(again, Err(Refusal::AlreadyMine)),
+        | Step::ClaimRevocation(_)
+        | Step::HoldRevocations(_) => prop_assert_eq!(again, Err(Refusal::AlreadyMine)),
         Step::Release(_) => prop_assert_eq!(again, Err(Refusal::NotOwner)),
-        Step::FinishRevocation(_) | Step::CancelRevocations(_) => {
-            prop_assert_eq!(again, Err(Refusal::NoSuchRevocation));
-        }
+        Step::FinishRevocation(_) => prop_assert_eq!(again, Err(Refusal::NoSuchRevocation)),
         Step::PostponeRevocation(_) => {
             prop_assert!(matches!(again, Err(Refusal::NotOwner | Refusal::NoSuchRevocation)), "{:?}", again);
         }
         Step::Unknown(_) | Step::Seen(_) | Step::Sleep(_) | Step::Reseal(_) => {
-            prop_assert_eq!(again.as_ref(), Ok(once))
+            prop_assert_eq!(again.as_ref(), Ok(once));
         }
     }
     Ok(())
@@ -170,6 +169,10 @@ fn lawful(step: &Step, before: &Connection, after: &Connection, now: Timestamp) 
     }
     if before.version == after.version && !matches!(step, Step::Reseal(_)) {
         prop_assert_eq!((&old.access_token, &old.refresh_token), (&new.access_token, &new.refresh_token));
+    }
+    if matches!(step, Step::HoldRevocations(_)) {
+        let ids = |row: &Connection| row.revocations.iter().map(|owed| owed.version).collect::<Vec<_>>();
+        prop_assert_eq!(ids(before), ids(after), "a hold loses no intent");
     }
     if matches!(step, Step::Claim(_) | Step::ForcedClaim(_) | Step::Seen(_)) {
         prop_assert_eq!((after.event, new.soon), (None, None), "the marks are off");

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     connection::Revocation,
-    limits::{LEASE_REUSABLE, REVOCATION_ATTEMPTS_MAX},
+    limits::{LEASE_REUSABLE, REVOCATION_ATTEMPTS_MAX, REVOCATION_HOLD},
     samples::*,
 };
 
@@ -22,8 +22,8 @@ fn postpone(of: u8, by: u8) -> Step {
     Step::PostponeRevocation(PostponeRevocation { revocation: version(of), attempt: attempt(by) })
 }
 
-fn cancel() -> Step {
-    Step::CancelRevocations(CancelRevocations { now: NOW })
+fn hold(by: u8) -> Step {
+    Step::HoldRevocations(HoldRevocations { attempt: attempt(by), now: NOW, lease: REVOCATION_HOLD })
 }
 
 /// The same row, owing these.
@@ -97,17 +97,50 @@ fn a_failed_revocation_is_tried_again_and_given_up_after_a_bounded_number_of_tim
     assert_eq!(row.revocations, [owed(5)], "given up, and its neighbour untouched");
 }
 
-#[test]
-fn a_login_withdraws_every_unsent_intent() {
-    let over = Revocation { lease: Some(Lease { owner: attempt(1), expires_at: NOW }), ..owed(5) };
-    let row = owing(tombstone(), vec![owed(4), over]);
-    let expected = owing(row.clone(), Vec::new());
-    makes(&cancel(), &row, &expected);
-    refuses(&cancel(), &expected, Refusal::NoSuchRevocation);
+/// [`under_way`], but its attempt's time is over.
+fn given_up(n: u8) -> Revocation {
+    Revocation { lease: Some(Lease { owner: attempt(1), expires_at: NOW }), ..owed(n) }
+}
+
+/// An intent that attempt `by` holds since now.
+fn held(n: u8, by: u8) -> Revocation {
+    let lease = Lease { owner: attempt(by), expires_at: NOW.plus(REVOCATION_HOLD) };
+    Revocation { lease: Some(lease), ..owed(n) }
 }
 
 #[test]
-fn a_login_withdraws_nothing_while_one_intent_is_being_carried_out() {
-    let row = owing(tombstone(), vec![owed(4), under_way(5)]);
-    refuses(&cancel(), &row, Refusal::Leased { until: lease(1).expires_at });
+fn a_login_holds_every_intent_and_loses_none() {
+    for row in [due(), flagged(), tombstone()] {
+        let row = Connection { event: Some(EventMark::Connected), ..owing(row, vec![owed(4), given_up(5)]) };
+        let expected = Connection { event: None, ..owing(row.clone(), vec![held(4, 7), held(5, 7)]) };
+        makes(&hold(7), &row, &expected);
+        refuses(&hold(7), &expected, Refusal::AlreadyMine);
+        refuses(&hold(8), &expected, Refusal::Leased { until: NOW.plus(REVOCATION_HOLD) });
+        refuses(&claim(4, 8), &expected, Refusal::Leased { until: NOW.plus(REVOCATION_HOLD) });
+    }
+}
+
+#[test]
+fn a_hold_that_was_outgrown_takes_the_new_intent_too() {
+    let row = owing(tombstone(), vec![under_way(4), owed(5)]);
+    makes(&hold(1), &row, &Connection { event: None, ..owing(row.clone(), vec![held(4, 1), held(5, 1)]) });
+}
+
+#[test]
+fn a_hold_that_is_over_keeps_nobody_out() {
+    let over = Step::ClaimRevocation(ClaimRevocation {
+        revocation: version(4),
+        attempt: attempt(8),
+        now: NOW.plus(REVOCATION_HOLD),
+        lease: LEASE_REUSABLE,
+    });
+    assert!(over.apply(owing(tombstone(), vec![held(4, 7)])).is_ok());
+}
+
+#[test]
+fn a_login_holds_nothing_while_one_intent_is_being_carried_out_and_nothing_where_nothing_is_owed() {
+    for intents in [vec![owed(4), under_way(5)], vec![under_way(5), owed(4)], vec![held(4, 7), under_way(5)]] {
+        refuses(&hold(7), &owing(tombstone(), intents), Refusal::Leased { until: lease(1).expires_at });
+    }
+    refuses(&hold(7), &owing(tombstone(), Vec::new()), Refusal::NoSuchRevocation);
 }
