@@ -1,0 +1,113 @@
+//! How the page looks: on a phone and on a desk, in light and in dark. Pictures for people are left in
+//! `target/browser-artifacts`.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use crate::stage::{Browser, Plan, Product, until};
+
+/// Widths in CSS pixels: the narrowest phone in use, and a desk.
+const WIDTHS: [u32; 2] = [360, 1280];
+
+/// Everything that reaches over the right edge, for the message.
+const TOO_WIDE: &str = "
+  const edge = document.documentElement.clientWidth;
+  const wide = document.documentElement.scrollWidth > edge;
+  const scrolls = (element) => {
+    for (let up = element.parentElement; up; up = up.parentElement) {
+      if (getComputedStyle(up).overflowX !== 'visible') return true;
+    }
+    return false;
+  };
+  const over = [...document.body.querySelectorAll('*')]
+    .filter((element) => element.getBoundingClientRect().right > edge + 0.5 && element.checkVisibility() && !scrolls(element))
+    .map((element) => `${element.tagName} ${element.className} ${element.dataset?.role ?? ''}`);
+  return wide ? ['the page scrolls sideways', ...over] : over;";
+
+fn artifact(name: &str) -> PathBuf {
+    let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let dir = target.parent().unwrap().join("browser-artifacts");
+    std::fs::create_dir_all(&dir).unwrap();
+    dir.join(name)
+}
+
+impl Browser {
+    async fn dress(&self, width: u32, scheme: &str) {
+        let size = json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600 });
+        self.devtools("Emulation.setDeviceMetricsOverride", size).await;
+        let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        self.devtools("Emulation.setEmulatedMedia", features).await;
+    }
+
+    /// A picture of the whole page, however long it is.
+    async fn photograph(&self, name: &str) {
+        use base64::Engine as _;
+        let shot =
+            self.devtools("Page.captureScreenshot", json!({ "format": "png", "captureBeyondViewport": true })).await;
+        let image = base64::prelude::BASE64_STANDARD.decode(shot["data"].as_str().unwrap()).unwrap();
+        std::fs::write(artifact(name), image).unwrap();
+    }
+
+    async fn assert_narrow_enough(&self, what: &str) {
+        let wide = self.run(TOO_WIDE, &[]).await;
+        assert_eq!(wide, json!([]), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn the_page_fits_a_phone_and_a_desk_in_light_and_dark() {
+    let product = Product::start(Plan { token_lifetime: Some(600), ..Plan::default() }).await;
+    let browser = Browser::open().await;
+    browser.goto(&product.url).await;
+    browser.not_connected("soundcloud").await;
+    for width in WIDTHS {
+        for scheme in ["light", "dark"] {
+            browser.dress(width, scheme).await;
+            browser.assert_narrow_enough(&format!("empty {width} {scheme}")).await;
+            browser.photograph(&format!("empty-{width}-{scheme}.png")).await;
+        }
+    }
+    browser.dress(1280, "light").await;
+    browser.connect(&product, "soundcloud", "somebody.with.a.rather.long.name@a-provider.example").await;
+    browser.connected("soundcloud").await;
+    browser.press("soundcloud", "call-api").await;
+    browser.card_until("soundcloud", "an answer", |card| card.answer.is_some()).await;
+    // Everything that can be opened is open: that is when a page grows too wide.
+    browser.run("document.querySelectorAll('details').forEach((details) => (details.open = true))", &[]).await;
+    browser.card_until("soundcloud", "a sawtooth", |card| card.refreshed_marks >= 1).await;
+    for width in WIDTHS {
+        for scheme in ["light", "dark"] {
+            browser.dress(width, scheme).await;
+            browser.assert_narrow_enough(&format!("connected {width} {scheme}")).await;
+            browser.photograph(&format!("connected-{width}-{scheme}.png")).await;
+        }
+    }
+    product.assert_clean().await;
+}
+
+#[tokio::test]
+async fn the_page_breaks_no_rule_of_its_own_policy() {
+    let product = Product::start(Plan::default()).await;
+    let browser = Browser::open().await;
+    browser.goto(&product.url).await;
+    browser
+        .run(
+            "window.broken = [];
+             addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI, sourceFile, lineNumber }) =>
+               window.broken.push(`${violatedDirective} ${blockedURI} ${sourceFile}:${lineNumber}`));
+             addEventListener('error', ({ message }) => window.broken.push(message));
+             addEventListener('unhandledrejection', ({ reason }) => window.broken.push(String(reason)));",
+            &[],
+        )
+        .await;
+    // What the policy is for is held: inline script does not run.
+    browser
+        .run("document.body.append(Object.assign(document.createElement('script'), { text: 'window.ran = 1' }))", &[])
+        .await;
+    let look = async || browser.run("return [window.broken, window.ran ?? null]", &[]).await;
+    let seen = until("the inline script is noticed", look, |seen| seen[0] != json!([])).await;
+    assert!(seen[0][0].as_str().unwrap().starts_with("script-src-elem inline "), "{seen}");
+    assert_eq!((seen[0].as_array().unwrap().len(), &seen[1]), (1, &json!(null)));
+    product.assert_clean().await;
+}
