@@ -1,11 +1,14 @@
 //! What follows from a change of a row: an event told, a short life nudged, a revocation sent on its way.
 
-use mm_model::event::Change;
+use mm_model::{event::Change, limits::CLOCK_SKEW_MAX, wheel::SOON_REACH};
 
 use crate::{
     Engine, EngineError,
     ports::{Lane, NUDGE_DELAY_MAX, Nudge, Trigger},
 };
+
+// A nudge that had to be sent earlier than asked would be refused, and gone.
+const _: () = assert!(SOON_REACH.as_secs() + CLOCK_SKEW_MAX.as_secs() <= NUDGE_DELAY_MAX.as_secs());
 
 impl Engine {
     /// Follows one change. Delivered again, it does the same again: events carry an id, nudges are looked at.

@@ -12,7 +12,10 @@ use std::{fmt, hash::Hasher as _, str::FromStr, time::Duration};
 use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 
-use crate::{ConnectionKey, Minute, Timestamp, limits::NUDGE_SLACK};
+use crate::{
+    ConnectionKey, Minute, Timestamp,
+    limits::{CLOCK_SKEW_MAX, NUDGE_SLACK},
+};
 
 /// The periods of the fast wheel, in minutes: 8 minutes to 6 days in steps of about a tenth, more where tokens of usual
 /// lifetimes land. With the margin, 10 min → 8, 15 min → 13, 30 min → 25, 1 h → 50, 2 h → 105, 4 h → 225, 24 h → 1425.
@@ -33,8 +36,15 @@ pub const MISFITS_MAX: u8 = 3;
 /// Shortest life left at which a pass still counts as leaving the margin's substance.
 const LEFT_MIN: Duration = Duration::from_mins(1);
 
-/// How much of the margin the first pass after a login may use up rather than asking for a nudge of its own.
-const MARGIN_GIVE: Duration = Duration::from_secs(90);
+/// How much of the margin the first pass after a login may use up rather than asking for a nudge of its own. A first pass
+/// is at most the period, two minutes and [`CLOCK_SKEW_MAX`] ahead, so that where this much can be given it always does.
+const MARGIN_GIVE: Duration = Duration::from_secs(130);
+
+const _: () = assert!(MARGIN_GIVE.as_secs() >= 120 + CLOCK_SKEW_MAX.as_secs());
+
+/// How far ahead a token that is too short for the wheel may ask for its nudge. Below the longest delay of a message, 15
+/// minutes, by more than clocks differ.
+pub const SOON_REACH: Duration = Duration::from_mins(14);
 
 /// The life that a refresh at its pass leaves to the old token: the time in which a failed refresh can be repeated
 /// without a reader noticing. A sixth of the lifetime less 30 s, between 90 s and 15 min, at most half the lifetime.
@@ -180,8 +190,9 @@ pub fn plan(
             return Plan { reseat, misfits, next_refresh_at: pass.start().minus(NUDGE_SLACK), soon: None };
         }
     }
-    // The seat stays as a safety net; the token's own instant does the work.
-    let soon = expires_at.minus(margin).max(now);
+    // The seat stays as a safety net; the token's own instant does the work. Where that is further off than a message can be
+    // delayed, an earlier one does: a nudge that came before its time would be refused and gone.
+    let soon = expires_at.minus(margin).clamp(now, now.plus(SOON_REACH));
     let slack = NUDGE_SLACK.min(margin / 2);
     let reseat = Some(ideal).filter(|ideal| seat != Some(*ideal));
     Plan { reseat, misfits: 0, next_refresh_at: soon.minus(slack).max(now), soon: Some(soon) }
@@ -193,7 +204,8 @@ fn far_too_short(seat: Seat, ideal: Seat) -> bool {
 
 /// The last pass that leaves the margin and whose nudges are still to be sent; failing that, the first one to come,
 /// where it leaves the margin but a little. The schedule sends minute *m + 1* in minute *m*, so the first pass that is
-/// surely still to come is in the minute after next.
+/// surely still to come is in the minute after next, by the clock that may be ahead of ours: in the last seconds of a
+/// minute the schedule may be in the next one already, and its index may not show this write yet.
 fn useful_pass(
     key: &ConnectionKey,
     seat: Seat,
@@ -201,7 +213,7 @@ fn useful_pass(
     expires_at: Timestamp,
     margin: Duration,
 ) -> Option<Minute> {
-    let first = seat.first_pass(now.minute().plus(2));
+    let first = seat.first_pass(now.plus(CLOCK_SKEW_MAX).minute().plus(2));
     let leaves = |pass: Minute, life: Duration| nudge_instant(key, pass).plus(life) <= expires_at;
     let last = seat.last_pass(expires_at.minus(margin).minute());
     let last = if leaves(last, margin) { last } else { last.minus(u64::from(seat.period)) };

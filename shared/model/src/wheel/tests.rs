@@ -72,6 +72,23 @@ fn a_seat_is_left_only_after_three_misfits() {
 }
 
 #[test]
+fn in_the_last_seconds_of_a_minute_the_pass_after_next_may_be_gone_already() {
+    let key = key(7);
+    let lifetime = seconds(600);
+    let seat = Seat::fast(&key, lifetime);
+    let pass = seat.first_pass(Minute::new(28_333_336));
+    let planned_at = |second| {
+        let now = pass.minus(2).start().plus(seconds(second));
+        plan(&key, Some(seat), 0, lifetime, now, now.plus(lifetime))
+    };
+    let on_the_pass = planned_at(49);
+    assert_eq!((on_the_pass.soon, on_the_pass.next_refresh_at), (None, pass.start().minus(NUDGE_SLACK)));
+    let beside_it = planned_at(50);
+    assert!(beside_it.next_refresh_at > pass.start(), "{beside_it:?}");
+    assert!(beside_it.soon.is_some(), "the next pass is too late for ten minutes: {beside_it:?}");
+}
+
+#[test]
 fn a_slow_seat_is_kept_and_admits_any_later_pass() {
     let key = key(4);
     let now = Timestamp::from_unix(1_700_000_000);
@@ -96,9 +113,11 @@ proptest! {
         if let Some(soon) = plan.soon {
             prop_assert!(plan.next_refresh_at <= soon && soon < expires_at);
             prop_assert!(now <= plan.next_refresh_at);
+            prop_assert!(soon <= now.plus(SOON_REACH), "no message is delayed for longer");
         } else {
             let pass = plan.next_refresh_at.plus(NUDGE_SLACK).minute();
-            prop_assert!(pass >= now.minute().plus(2), "its nudges are still to be sent");
+            let ahead = now.plus(CLOCK_SKEW_MAX);
+            prop_assert!(pass >= ahead.minute().plus(2), "its nudges are still to be sent, by a clock that is ahead too");
             prop_assert!(Seat::passing(pass).any(|passing| passing == seat));
             let left = expires_at.since(nudge_instant(&key, pass));
             prop_assert!(left + MARGIN_GIVE >= margin(seconds(lifetime)) && left >= LEFT_MIN, "left {left:?}");
