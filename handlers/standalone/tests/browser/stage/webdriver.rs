@@ -2,7 +2,7 @@
 //! JSON. A client from elsewhere would bring another generation of HTTP and Unicode tables along for this.
 
 use std::{
-    io::{BufRead, BufReader, Read as _, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
     process::{Command, Stdio},
     time::Duration,
@@ -15,6 +15,9 @@ use super::processes::Owned;
 
 /// What chromedriver says once it listens, before the number of its port.
 const LISTENS: &str = "started successfully on port ";
+
+/// How often a start is tried: chromedriver takes a free port of IPv6 and gives up where IPv4 has none of that number.
+const STARTS_MAX: usize = 5;
 
 /// How long ending a session may take before its processes are killed.
 const CLOSE_WITHIN: Duration = Duration::from_secs(10);
@@ -47,10 +50,7 @@ pub(crate) struct Element(String);
 impl WebDriver {
     /// Starts a Chromium with these flags.
     pub(crate) async fn start(flags: &[&str]) -> Self {
-        let mut driver =
-            Owned::spawn(Command::new("chromedriver").arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()));
-        let output = driver.child().stdout.take().unwrap();
-        let port = port_of(&mut BufReader::new(output));
+        let (driver, port) = (0..STARTS_MAX).find_map(|_| start_driver()).expect("chromedriver starts");
         let http = reqwest::Client::builder().timeout(COMMAND_WITHIN).build().unwrap();
         let capabilities = json!({ "capabilities": { "alwaysMatch": { "goog:chromeOptions": { "args": flags } } } });
         let url = format!("http://127.0.0.1:{port}/session");
@@ -118,12 +118,14 @@ async fn send(http: &reqwest::Client, method: Method, url: &str, body: Option<Va
     Err(Refused { code: said("error"), message: said("message") })
 }
 
-fn port_of(output: &mut impl BufRead) -> u16 {
-    let mut said = String::new();
-    while output.read_line(&mut said).unwrap() > 0 {
-        if let Some((_, rest)) = said.split_once(LISTENS) {
-            return rest.trim_end().trim_end_matches('.').parse().unwrap();
-        }
-    }
-    panic!("chromedriver did not start: {said}");
+/// A chromedriver and its port; `None` when it gave up.
+fn start_driver() -> Option<(Owned, u16)> {
+    let mut command = Command::new("chromedriver");
+    let mut driver = Owned::spawn(command.arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()));
+    let output = BufReader::new(driver.child().stdout.take()?);
+    let port = output.lines().map_while(Result::ok).find_map(|line| {
+        let (_, port) = line.split_once(LISTENS)?;
+        port.trim_end_matches('.').parse().ok()
+    })?;
+    Some((driver, port))
 }
