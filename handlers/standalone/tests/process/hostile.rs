@@ -1,0 +1,248 @@
+//! Slow, endless and malformed HTTP clients: each is ended within its deadline, and its neighbours do not notice.
+
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::{Instant, sleep, timeout},
+};
+
+use crate::{
+    person::Person,
+    product::{Plan, Product},
+};
+
+/// The server's deadline for a head, and what a busy machine may add.
+const HEAD_DEADLINE: Duration = Duration::from_secs(15);
+const SLACK: Duration = Duration::from_secs(10);
+
+/// The server's deadline for a request.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Within this a neighbour's read is served, whoever else is connected. A bound against being stuck, not a goal.
+const NEIGHBOUR_MAX: Duration = Duration::from_secs(3);
+
+/// The server's bound on connections.
+const CONNECTIONS_MAX: usize = 4096;
+
+async fn stage() -> (Plan, Product, Person) {
+    let plan = Plan::developer();
+    let product = plan.start().await;
+    let person = Person::at(&plan.url());
+    person.connect_by_forms("soundcloud", "alice").await;
+    (plan, product, person)
+}
+
+async fn connect(plan: &Plan) -> TcpStream {
+    TcpStream::connect(("127.0.0.1", plan.port)).await.unwrap()
+}
+
+/// Sends bytes and reads until the server closes. A reset counts as a close.
+async fn exchange(plan: &Plan, bytes: &[u8], deadline: Duration) -> String {
+    let mut client = connect(plan).await;
+    // The server may close before it has read everything.
+    let _cut = client.write_all(bytes).await;
+    read_to_close(&mut client, deadline).await
+}
+
+async fn read_to_close(client: &mut TcpStream, deadline: Duration) -> String {
+    let mut answer = Vec::new();
+    let reading = async {
+        let mut buffer = [0; 16 * 1024];
+        while let Ok(read @ 1..) = client.read(&mut buffer).await {
+            answer.extend_from_slice(&buffer[..read]);
+        }
+    };
+    let closed = timeout(deadline, reading).await;
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    assert!(closed.is_ok(), "not closed within {deadline:?}: {answer}");
+    answer
+}
+
+fn status(answer: &str) -> u16 {
+    answer.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)).and_then(|code| code.parse().ok()).unwrap_or(0)
+}
+
+/// Reads on while `others` does its worst; says how many reads there were.
+async fn read_beside(person: &Person, others: impl Future<Output = ()>) -> usize {
+    let mut others = std::pin::pin!(others);
+    let mut reads = 0;
+    loop {
+        tokio::select! {
+            () = &mut others => return reads,
+            () = sleep(Duration::from_millis(50)) => {}
+        }
+        let started = Instant::now();
+        assert_eq!(person.token("soundcloud").await["state"], "fresh");
+        assert!(started.elapsed() < NEIGHBOUR_MAX, "a neighbour waited {:?}", started.elapsed());
+        reads += 1;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attack_slow_heads_and_silent_connections_are_closed_and_neighbours_read_on() {
+    let (plan, _product, person) = stage().await;
+    let mut clients = Vec::new();
+    for number in 0..200 {
+        let mut client = connect(&plan).await;
+        if number % 2 == 0 {
+            client.write_all(b"GET /auth/connections HTTP/1.1\r\nhost: 127.0.0.1\r\n").await.unwrap();
+        }
+        clients.push(client);
+    }
+    let reads = read_beside(&person, async {
+        let mut ends = tokio::task::JoinSet::new();
+        for (number, mut client) in clients.into_iter().enumerate() {
+            ends.spawn(async move {
+                let dripping = async {
+                    // A header a second, for ever: the deadline is the head's, not each byte's.
+                    while number % 2 == 0 && client.write_all(b"x-more: 1\r\n").await.is_ok() {
+                        let mut byte = [0; 1];
+                        tokio::select! {
+                            _ = client.read(&mut byte) => return,
+                            () = sleep(Duration::from_secs(1)) => {}
+                        }
+                    }
+                    read_to_close(&mut client, HEAD_DEADLINE + SLACK).await;
+                };
+                timeout(HEAD_DEADLINE + SLACK, dripping).await.expect("closed");
+            });
+        }
+        while let Some(ended) = ends.join_next().await {
+            ended.unwrap();
+        }
+    })
+    .await;
+    assert!(reads > 20, "the neighbour read {reads} times");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attack_bodies_that_never_end() {
+    let (plan, _product, person) = stage().await;
+    let declared =
+        b"POST /auth/logout HTTP/1.1\r\nhost: 127.0.0.1\r\nx-multimusic-client: 1\r\ncontent-length: 500\r\n\r\nab";
+    let mut silent = connect(&plan).await;
+    silent.write_all(declared).await.unwrap();
+    let mut dripping = connect(&plan).await;
+    let head = b"POST /auth/logout HTTP/1.1\r\nhost: 127.0.0.1\r\nx-multimusic-client: 1\r\ntransfer-encoding: chunked\r\n\r\n";
+    dripping.write_all(head).await.unwrap();
+    let reads = read_beside(&person, async {
+        let drip = async {
+            let (mut from, mut to) = dripping.split();
+            let mut answer = Vec::new();
+            let mut buffer = [0; 1024];
+            loop {
+                tokio::select! {
+                    read = from.read(&mut buffer) => match read {
+                        Ok(read @ 1..) => answer.extend_from_slice(&buffer[..read]),
+                        _ => return String::from_utf8_lossy(&answer).into_owned(),
+                    },
+                    // Far below the limit on bodies in all the time that there is.
+                    () = sleep(Duration::from_millis(500)) => {
+                        let _cut = to.write_all(b"1\r\nx\r\n").await;
+                    }
+                }
+            }
+        };
+        let drip = async { timeout(REQUEST_DEADLINE + SLACK, drip).await.expect("closed") };
+        let (silent, dripped) = tokio::join!(read_to_close(&mut silent, REQUEST_DEADLINE + SLACK), drip);
+        for answer in [silent, dripped] {
+            assert_eq!(status(&answer), 408, "{answer}");
+        }
+    })
+    .await;
+    assert!(reads > 20, "the neighbour read {reads} times");
+
+    let mut endless = head.to_vec();
+    for _ in 0..100 {
+        endless.extend_from_slice(b"400\r\n");
+        endless.extend_from_slice(&[b'x'; 0x400]);
+        endless.extend_from_slice(b"\r\n");
+    }
+    let answer = exchange(&plan, &endless, SLACK).await;
+    assert!(status(&answer) == 413 || answer.is_empty(), "{answer}");
+    let declared =
+        b"POST /auth/logout HTTP/1.1\r\nhost: 127.0.0.1\r\nx-multimusic-client: 1\r\ncontent-length: 999999999\r\n\r\n";
+    assert_eq!(status(&exchange(&plan, declared, SLACK).await), 413);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attack_heads_that_are_too_large_or_no_http() {
+    let (plan, mut product, person) = stage().await;
+    let head = |middle: &str| format!("GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\n{middle}\r\n").into_bytes();
+    let many = "x-one: 1\r\n".repeat(100);
+    let cases: Vec<(&str, Vec<u8>, &[u16])> = vec![
+        ("one large field", head(&format!("x-large: {}\r\n", "a".repeat(64 * 1024))), &[431]),
+        ("many fields", head(&many), &[431]),
+        ("a long target", format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(80_000)).into_bytes(), &[414, 431]),
+        ("no http", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 tls to a plain port\r\n\r\n".to_vec(), &[400]),
+        ("zeros", vec![0; 4096], &[400]),
+        ("http/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), &[400, 505]),
+        ("a space in the name", head("bad name: 1\r\n"), &[400]),
+        ("two lengths", head("content-length: 3\r\ncontent-length: 4\r\n"), &[400]),
+        ("a negative length", head("content-length: -1\r\n"), &[400]),
+    ];
+    for (name, bytes, allowed) in cases {
+        let answer = exchange(&plan, &bytes, SLACK).await;
+        // A close in the middle of what is still being sent may overtake the answer.
+        assert!(allowed.contains(&status(&answer)) || answer.is_empty(), "{name}: {answer}");
+    }
+    // Length and chunks at once: one of two readers would be smuggled a request. Chunks win, and the connection ends.
+    let both = b"POST /auth/logout HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\nGET /health HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n";
+    let answer = exchange(&plan, both, HEAD_DEADLINE + SLACK).await;
+    assert!(status(&answer) >= 400, "{answer}");
+    assert_eq!(person.token("soundcloud").await["state"], "fresh");
+    assert!(product.is_running() && !product.stderr().contains("panicked"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pipelined_requests_are_answered_in_turn() {
+    let (plan, _product, _person) = stage().await;
+    let one = |path: &str, rest: &str| format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1:{}\r\n{rest}\r\n", plan.port);
+    let bytes = [
+        one("/health", ""),
+        one("/nowhere", ""),
+        one("/auth/connections", "x-multimusic-client: 1\r\nconnection: close\r\n"),
+    ]
+    .concat();
+    let answers = exchange(&plan, bytes.as_bytes(), SLACK).await;
+    let statuses: Vec<u16> = answers.match_indices("HTTP/1.1 ").map(|(at, _)| status(&answers[at..])).collect();
+    assert_eq!(statuses, [200, 404, 401], "{answers}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attack_client_that_asks_and_never_reads() {
+    let (plan, _product, person) = stage().await;
+    let mut client = connect(&plan).await;
+    let request = format!("GET /app.js HTTP/1.1\r\nhost: 127.0.0.1:{}\r\n\r\n", plan.port).repeat(50);
+    let reads = read_beside(&person, async {
+        let asking = async { while client.write_all(request.as_bytes()).await.is_ok() {} };
+        timeout(Duration::from_secs(60), asking).await.expect("the server keeps waiting for a client that never reads");
+    })
+    .await;
+    assert!(reads > 20, "the neighbour read {reads} times");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attack_all_connections_taken_leaves_who_is_connected_and_ends_by_itself() {
+    let (plan, _product, person) = stage().await;
+    let mut taken = Vec::new();
+    for _ in 0..CONNECTIONS_MAX {
+        let Ok(Ok(client)) = timeout(Duration::from_secs(2), TcpStream::connect(("127.0.0.1", plan.port))).await else {
+            break;
+        };
+        taken.push(client);
+    }
+    // The neighbour's connection is open already, and goes on.
+    for _ in 0..20 {
+        assert_eq!(person.token("soundcloud").await["state"], "fresh");
+    }
+    // A newcomer waits until the silent ones are sent away, and no longer.
+    let started = Instant::now();
+    let newcomer = Person::at(&plan.url());
+    let served = timeout(HEAD_DEADLINE + SLACK, newcomer.get("/health")).await.expect("served in the end");
+    assert_eq!(served.status, StatusCode::OK);
+    println!("{} silent connections: a newcomer waited {} ms", taken.len(), started.elapsed().as_millis());
+}

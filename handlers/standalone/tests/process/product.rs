@@ -1,0 +1,295 @@
+//! The binary as a process: started with flags and variables of the test's, watched, stopped, killed.
+
+use std::{
+    fs::File,
+    io::{BufRead as _, BufReader},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU16, AtomicU32, Ordering},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, timeout},
+};
+
+/// How long a start or an end may take before a test gives up: far beyond what is asked of the product, which tests
+/// assert by themselves.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often a process is asked whether it has ended.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// The line that says that everything serves: the last of the announcement when the page is on.
+const UP: &str = "Ctrl-C ends.";
+
+/// A port that nobody listens on now. Below the range from which clients' own ports come: a connection of another test
+/// never has it when a product starts again.
+pub(crate) fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 12_000 + u16::try_from(std::process::id() % 10_000).unwrap();
+    loop {
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() && TcpListener::bind(("::1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// What a process is started with.
+pub(crate) struct Plan {
+    pub(crate) port: u16,
+    pub(crate) sandbox_port: u16,
+    pub(crate) data_dir: PathBuf,
+    variables: Vec<(String, String)>,
+    flags: Vec<String>,
+    home: TempDir,
+    starts: AtomicU32,
+}
+
+impl Plan {
+    /// As `./scripts/dev` does on a fresh machine: the page, the sandbox in the process.
+    pub(crate) fn developer() -> Self {
+        let plan = Self::bare().variable("DEV_PAGE", "1");
+        let sandbox_port = plan.sandbox_port.to_string();
+        plan.flag("--sandbox-port").flag(&sandbox_port)
+    }
+
+    /// The developer's, with the twins of a sandbox elsewhere.
+    pub(crate) fn with_sandbox_at(url: &str) -> Self {
+        Self::bare().variable("DEV_PAGE", "1").flag("--sandbox-url").flag(url)
+    }
+
+    /// Nothing but a port and a data directory.
+    pub(crate) fn bare() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let data_dir = home.path().join("data");
+        Self {
+            port: free_port(),
+            sandbox_port: free_port(),
+            data_dir,
+            variables: Vec::new(),
+            flags: Vec::new(),
+            home,
+            starts: AtomicU32::new(0),
+        }
+    }
+
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.retain(|(known, _)| known != name);
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub(crate) fn flag(mut self, flag: &str) -> Self {
+        self.flags.push(flag.to_owned());
+        self
+    }
+
+    pub(crate) fn instead_of_last_flag(mut self, flag: &str) -> Self {
+        self.flags.pop();
+        self.flag(flag)
+    }
+
+    pub(crate) fn data_dir(mut self, data_dir: &Path) -> Self {
+        data_dir.clone_into(&mut self.data_dir);
+        self
+    }
+
+    /// Where the product answers.
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Where the sandbox's rows and keys are.
+    pub(crate) fn sandbox_dir(&self) -> PathBuf {
+        self.data_dir.join("sandbox")
+    }
+
+    /// A file for `.env` and the like: the process's working directory.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    fn spawn(&self) -> Product {
+        self.spawn_with(&["--port", &self.port.to_string()])
+    }
+
+    fn spawn_with(&self, first_flags: &[&str]) -> Product {
+        let stderr_path = self.home.path().join(format!("stderr.{}", self.starts.fetch_add(1, Ordering::Relaxed)));
+        let mut child = Command::new(env!("CARGO_BIN_EXE_mm-standalone"))
+            .env_clear()
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .env("LOG", "info,hyper=off")
+            .current_dir(self.home.path())
+            .args(first_flags)
+            .arg("--data-dir")
+            .arg(&self.data_dir)
+            .args(&self.flags)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(File::create(&stderr_path).unwrap())
+            .spawn()
+            .unwrap();
+        let stdout = child.stdout.take().unwrap();
+        let (sender, lines) = mpsc::unbounded_channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Product { child: Some(child), lines, said: Vec::new(), stderr_path }
+    }
+
+    /// Starts it and waits until it serves.
+    pub(crate) async fn start(&self) -> Product {
+        let mut product = self.spawn();
+        let up = timeout(PATIENCE, async {
+            while let Some(line) = product.lines.recv().await {
+                let up = line.contains(UP) || line.contains("providers  ") && !self.has_page();
+                product.said.push(line);
+                if up {
+                    return true;
+                }
+            }
+            false
+        });
+        let up = up.await.unwrap_or(false);
+        assert!(up, "it did not start: {:?}\n{}", product.said, product.stderr());
+        product
+    }
+
+    fn has_page(&self) -> bool {
+        self.variables.iter().any(|(name, _)| name == "DEV_PAGE")
+    }
+
+    /// Starts it where it must not serve, and waits for its end.
+    pub(crate) async fn refused(&self) -> Ended {
+        self.spawn().ended().await
+    }
+}
+
+impl Plan {
+    /// The same without `--port`.
+    pub(crate) async fn refused_without_port(&self) -> Ended {
+        self.spawn_with(&[]).ended().await
+    }
+}
+
+/// A process that has ended by itself or by a signal that it heard.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// Absent when a signal killed it.
+    pub(crate) code: Option<i32>,
+    /// The last line on its standard output.
+    pub(crate) last_line: String,
+    pub(crate) lines: Vec<String>,
+    pub(crate) stderr: String,
+    pub(crate) took: Duration,
+}
+
+impl Ended {
+    /// A refusal for a wrong value: the exit code and the one line.
+    pub(crate) fn assert_misconfigured(&self, naming: &[&str]) {
+        assert_eq!(self.code, Some(2), "{self:?}");
+        self.assert_one_line(naming);
+    }
+
+    /// A refusal for another reason.
+    pub(crate) fn assert_failed(&self, naming: &[&str]) {
+        assert_eq!(self.code, Some(1), "{self:?}");
+        self.assert_one_line(naming);
+    }
+
+    fn assert_one_line(&self, naming: &[&str]) {
+        assert_eq!(self.lines.len(), 1, "one line: {self:?}");
+        assert!(self.last_line.starts_with("multimusic: "), "{self:?}");
+        for name in naming {
+            assert!(self.last_line.contains(name), "{name} is not in: {}", self.last_line);
+        }
+        assert!(!self.stderr.contains("panicked"), "{}", self.stderr);
+    }
+}
+
+/// A process of the product. Killed, if it still runs, when this is dropped.
+pub(crate) struct Product {
+    child: Option<Child>,
+    lines: mpsc::UnboundedReceiver<String>,
+    said: Vec<String>,
+    stderr_path: PathBuf,
+}
+
+impl Product {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn stderr(&self) -> String {
+        std::fs::read_to_string(&self.stderr_path).unwrap_or_default()
+    }
+
+    /// `kill -9`. Returns when the process is gone.
+    pub(crate) fn kill(mut self) -> String {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        self.stderr()
+    }
+
+    /// Sends a signal by its name.
+    pub(crate) fn signal(&self, name: &str) {
+        let script = format!("kill -{name} {}", self.pid());
+        assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success());
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.as_mut().unwrap().try_wait().unwrap().is_none()
+    }
+
+    /// Waits until it has ended.
+    pub(crate) async fn ended(mut self) -> Ended {
+        let started = Instant::now();
+        let mut child = self.child.take().unwrap();
+        let status = timeout(PATIENCE, async {
+            loop {
+                if let Some(status) = child.try_wait().unwrap() {
+                    return status;
+                }
+                sleep(LOOK_AGAIN).await;
+            }
+        });
+        let Ok(status) = status.await else {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("it did not end: {}", self.stderr());
+        };
+        let took = started.elapsed();
+        // The reader ends with the pipe.
+        while let Some(line) = self.lines.recv().await {
+            self.said.push(line);
+        }
+        Ended {
+            code: status.code(),
+            last_line: self.said.last().cloned().unwrap_or_default(),
+            lines: std::mem::take(&mut self.said),
+            stderr: self.stderr(),
+            took,
+        }
+    }
+}
+
+impl Drop for Product {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            // Ours, by its handle; an error is a process that has ended already.
+            let _gone = child.kill();
+            let _reaped = child.wait();
+        }
+    }
+}
