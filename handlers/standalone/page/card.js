@@ -183,14 +183,26 @@ export class Card {
     const error = this.#part('last-error');
     setText(error, errorWords(connection.last_error, connection.attempts));
     error.dataset.tone = connection.last_error === null ? '' : 'bad';
-    setText(this.#part('account'), connection.account_id ?? 'Not told');
-    setText(this.#part('scope'), connection.scope || 'Not told');
+    this.#fillCode('account', connection.account_id);
+    this.#fillCode('scope', connection.scope);
     setText(this.#part('token-id'), connection.token_id);
     const by = connection.reauth_by;
     const reauth = this.#part('reauth-by');
     setText(reauth, by === null ? 'No fixed end' : `${instant(by, now)}, ${relative(by, now)}`);
     reauth.dataset.tone = this.#reauthSoon() ? 'warn' : '';
     this.#offerLogin();
+  }
+
+  /**
+   * A word of the provider's in the type of code, or our own words where it said none.
+   *
+   * @param {string} role
+   * @param {string | null} said
+   */
+  #fillCode(role, said) {
+    const place = this.#part(role);
+    place.classList.toggle('code', Boolean(said));
+    setText(place, said || 'Not told');
   }
 
   /** Lets the countdown light up for a moment: a refresh has happened. */

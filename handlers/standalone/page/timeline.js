@@ -215,11 +215,15 @@ export class Timeline {
   #picture = svg('svg', { role: 'img', focusable: 'false' });
   #caption = html('figcaption', {});
   #drawn = '';
+  /** @type {Scene | null} */
+  #scene = null;
 
   /** @param {HTMLElement} figure an empty `figure` */
   constructor(figure) {
     this.#figure = figure;
     figure.append(this.#picture, this.#caption);
+    // Drawn anew at once: until the next tick the old drawing would be stretched, its letters with it.
+    new ResizeObserver(() => this.#scene && this.draw(this.#scene)).observe(figure);
   }
 
   /**
@@ -228,6 +232,7 @@ export class Timeline {
    * @param {Scene} scene
    */
   draw(scene) {
+    this.#scene = scene;
     const width = Math.round(this.#figure.clientWidth);
     if (width === 0 || !(scene.lifetime > 0)) return;
     const scale = scaleOf(scene, width);

@@ -1,7 +1,7 @@
 //! How the page looks: on a phone and on a desk, in light and in dark. Pictures for people are left in
 //! `target/browser-artifacts`.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use serde_json::json;
 
@@ -9,6 +9,21 @@ use crate::stage::{Browser, Plan, Product, until};
 
 /// Widths in CSS pixels: the narrowest phone in use, and a desk.
 const WIDTHS: [u32; 2] = [360, 1280];
+
+/// Longer than most, and without a place to break it.
+const LONG_NAME: &str = "somebody.with.a.rather.long.name@a-provider.example";
+
+/// The codes that a callback may end with (closed list of the HTTP contract).
+const CODES: [&str; 8] = [
+    "access_denied",
+    "login_expired",
+    "login_other_browser",
+    "account_in_use",
+    "account_mismatch",
+    "provider_unavailable",
+    "provider_refused",
+    "not_configured",
+];
 
 /// Everything that reaches over the right edge, for the message.
 const TOO_WIDE: &str = "
@@ -25,6 +40,13 @@ const TOO_WIDE: &str = "
     .map((element) => `${element.tagName} ${element.className} ${element.dataset?.role ?? ''}`);
   return wide ? ['the page scrolls sideways', ...over] : over;";
 
+/// Nothing moves from light to dark any more, and no chart is stretched from another width.
+const SETTLED: &str = "
+  const still = document.getAnimations().every((animation) => animation.playState === 'finished');
+  const charts = [...document.querySelectorAll('[data-role=timeline] svg[viewBox]')].filter((svg) => svg.checkVisibility());
+  const drawn = charts.every((svg) => svg.viewBox.baseVal.width === Math.round(svg.parentElement.clientWidth));
+  return innerWidth === arguments[0] && still && drawn;";
+
 fn artifact(name: &str) -> PathBuf {
     let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let dir = target.parent().unwrap().join("browser-artifacts");
@@ -33,11 +55,14 @@ fn artifact(name: &str) -> PathBuf {
 }
 
 impl Browser {
+    /// Changes the window, and waits until the page has settled into it.
     async fn dress(&self, width: u32, scheme: &str) {
         let size = json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600 });
         self.devtools("Emulation.setDeviceMetricsOverride", size).await;
         let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
         self.devtools("Emulation.setEmulatedMedia", features).await;
+        let look = async || self.run(SETTLED, &[json!(width)]).await;
+        until(&format!("the page settles at {width} px"), look, |settled| settled == true).await;
     }
 
     /// A picture of the whole page, however long it is.
@@ -47,6 +72,17 @@ impl Browser {
             self.devtools("Page.captureScreenshot", json!({ "format": "png", "captureBeyondViewport": true })).await;
         let image = base64::prelude::BASE64_STANDARD.decode(shot["data"].as_str().unwrap()).unwrap();
         std::fs::write(artifact(name), image).unwrap();
+    }
+
+    /// Takes its picture at every width in light and dark, and asserts that nothing sticks out.
+    async fn look_at(&self, name: &str) {
+        for width in WIDTHS {
+            for scheme in ["light", "dark"] {
+                self.dress(width, scheme).await;
+                self.assert_narrow_enough(&format!("{name} {width} {scheme}")).await;
+                self.photograph(&format!("{name}-{width}-{scheme}.png")).await;
+            }
+        }
     }
 
     async fn assert_narrow_enough(&self, what: &str) {
@@ -61,29 +97,44 @@ async fn the_page_fits_a_phone_and_a_desk_in_light_and_dark() {
     let browser = Browser::open().await;
     browser.goto(&product.url).await;
     browser.not_connected("soundcloud").await;
-    for width in WIDTHS {
-        for scheme in ["light", "dark"] {
-            browser.dress(width, scheme).await;
-            browser.assert_narrow_enough(&format!("empty {width} {scheme}")).await;
-            browser.photograph(&format!("empty-{width}-{scheme}.png")).await;
-        }
-    }
+    browser.look_at("empty").await;
+
     browser.dress(1280, "light").await;
-    browser.connect(&product, "soundcloud", "somebody.with.a.rather.long.name@a-provider.example").await;
+    browser.connect(&product, "soundcloud", LONG_NAME).await;
     browser.connected("soundcloud").await;
     browser.press("soundcloud", "call-api").await;
     browser.card_until("soundcloud", "an answer", |card| card.answer.is_some()).await;
+    browser.card_until("soundcloud", "a sawtooth", |card| card.refreshed_marks >= 1).await;
+    browser.look_at("connected").await;
+
     // Everything that can be opened is open: that is when a page grows too wide.
     browser.run("document.querySelectorAll('details').forEach((details) => (details.open = true))", &[]).await;
-    browser.card_until("soundcloud", "a sawtooth", |card| card.refreshed_marks >= 1).await;
-    for width in WIDTHS {
-        for scheme in ["light", "dark"] {
-            browser.dress(width, scheme).await;
-            browser.assert_narrow_enough(&format!("connected {width} {scheme}")).await;
-            browser.photograph(&format!("connected-{width}-{scheme}.png")).await;
-        }
-    }
+    browser.look_at("open").await;
+    browser.click("#session-delete").await;
+    browser.look_at("dialog").await;
     product.assert_clean().await;
+}
+
+#[tokio::test]
+async fn every_outcome_of_a_login_has_its_words() {
+    let product = Product::start(Plan::default()).await;
+    let browser = Browser::open().await;
+    browser.goto(&product.url).await;
+    browser.dress(360, "light").await;
+    let mut told = BTreeSet::new();
+    for code in CODES {
+        browser.goto(&format!("{}/?mm_result=error&mm_provider=youtube&mm_code={code}", product.url)).await;
+        assert_eq!(browser.outcome().await, code);
+        assert_eq!(browser.url().await, format!("{}/", product.url), "{code}");
+        browser.assert_narrow_enough(code).await;
+        browser.photograph(&format!("outcome-{code}.png")).await;
+        assert!(told.insert(browser.text("#banner .banner-title").await), "{code} is told as another one is");
+    }
+    // What nobody has written words for, or what somebody else wrote into a link.
+    browser.goto(&format!("{}/?mm_result=error&mm_provider=%3Cb%3E&mm_code=%3Cimg+src=x%3E", product.url)).await;
+    let text = browser.text("#banner").await;
+    assert!(text.starts_with("The login at the provider did not work.") && !text.contains("img"), "{text}");
+    assert_eq!(browser.run("return document.querySelector('#banner :is(img, b)')", &[]).await, json!(null));
 }
 
 #[tokio::test]
