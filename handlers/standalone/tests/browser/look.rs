@@ -47,9 +47,24 @@ const SETTLED: &str = "
   const drawn = charts.every((svg) => svg.viewBox.baseVal.width === Math.round(svg.parentElement.clientWidth));
   return innerWidth === arguments[0] && still && drawn;";
 
+/// What axe-core finds wrong, as `rule: element`; `arguments[0]` is its source.
+const AXE: &str = "
+  const [source, done] = arguments;
+  if (!window.axe) (0, eval)(source);
+  window.axe.run(document, { resultTypes: ['violations'] }).then(
+    ({ violations }) => done(violations.flatMap(({ id, nodes }) => nodes.map(({ target }) => `${id}: ${target}`))),
+    (cause) => done([String(cause)]),
+  );";
+
+/// Where `./scripts/test browser` puts axe-core, below the target directory.
+const AXE_FILE: &str = "axe/node_modules/axe-core/axe.min.js";
+
+fn target() -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().to_owned()
+}
+
 fn artifact(name: &str) -> PathBuf {
-    let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    let dir = target.parent().unwrap().join("browser-artifacts");
+    let dir = target().join("browser-artifacts");
     std::fs::create_dir_all(&dir).unwrap();
     dir.join(name)
 }
@@ -161,4 +176,41 @@ async fn the_page_breaks_no_rule_of_its_own_policy() {
     assert!(seen[0][0].as_str().unwrap().starts_with("script-src-elem inline "), "{seen}");
     assert_eq!((seen[0].as_array().unwrap().len(), &seen[1]), (1, &json!(null)));
     product.assert_clean().await;
+}
+
+#[tokio::test]
+#[ignore = "needs axe-core, which `./scripts/test browser` installs before it runs this"]
+async fn axe_finds_nothing_wrong_with_the_page() {
+    let axe = std::fs::read_to_string(target().join(AXE_FILE)).expect("axe-core is installed");
+    let product = Product::start(Plan::default()).await;
+    let browser = Browser::open().await;
+    // The page's policy forbids evaluating text, as it should; axe comes in over it.
+    browser.devtools("Page.setBypassCSP", json!({ "enabled": true })).await;
+    browser.goto(&product.url).await;
+    browser.not_connected("soundcloud").await;
+    let audit = async |what: &str| {
+        for width in WIDTHS {
+            for scheme in ["light", "dark"] {
+                browser.dress(width, scheme).await;
+                let found = browser.run_async(AXE, &[json!(axe)]).await;
+                assert_eq!(found, json!([]), "{what} {width} {scheme}");
+            }
+        }
+    };
+    audit("empty").await;
+    // That it looks at all.
+    browser.run("document.body.append(document.createElement('img'))", &[]).await;
+    let found = browser.run_async(AXE, &[json!(axe)]).await;
+    assert!(found.to_string().contains("image-alt"), "{found}");
+
+    browser.goto(&format!("{}/?mm_result=error&mm_provider=youtube&mm_code=account_in_use", product.url)).await;
+    browser.outcome().await;
+    browser.connect(&product, "soundcloud", "alice").await;
+    browser.connected("soundcloud").await;
+    browser.press("soundcloud", "call-api").await;
+    browser.card_until("soundcloud", "an answer", |card| card.answer.is_some()).await;
+    browser.run("document.querySelectorAll('details').forEach((details) => (details.open = true))", &[]).await;
+    audit("connected").await;
+    browser.click("#session-delete").await;
+    audit("dialog").await;
 }
