@@ -65,8 +65,11 @@ pub fn change(record: &EventRecord) -> Result<Option<Change>, InvalidRecord> {
         at: marks.updated_at,
         event: marks.event,
         soon: marks.soon,
-        // Only a write that bears a mark is told: later writes to a row that still owes do not send it again.
-        revocation: marks.to_revoke.last().filter(|_| marks.event.is_some()).map(|owed| owed.version),
+        // Only a write that bears an event is told: later writes to a row that still owes do not send them again.
+        revocations: match marks.event {
+            Some(_) => marks.to_revoke.iter().map(|owed| owed.version).collect(),
+            None => Vec::new(),
+        },
     };
     let tells = change.event.is_some() || change.soon.is_some();
     Ok(Some(change).filter(|_| tells))
@@ -86,6 +89,24 @@ mod tests {
     }
 
     const VERSION: &str = "AAECAwQFBgcICQoLDA0ODw";
+    const NEWER: &str = "EAECAwQFBgcICQoLDA0ODw";
+
+    /// An image with one more mark, that owes two revocations.
+    fn owing(mark: &str) -> String {
+        format!(
+            r#"{{"version":{{"S":"{VERSION}"}},"updatedAt":{{"N":"1700000000"}},{mark},
+               "toRevoke":{{"L":[{{"M":{{"version":{{"S":"{VERSION}"}}}}}},{{"M":{{"version":{{"S":"{NEWER}"}}}}}}]}}}}"#
+        )
+    }
+
+    #[test]
+    fn everything_owed_is_told_with_an_event_and_nothing_with_a_short_life_alone() {
+        let told = change(&record("MODIFY", "platform#youtube", &owing(r#""event":{"S":"connected"}"#)));
+        let both: [Version; 2] = [VERSION.parse().unwrap(), NEWER.parse().unwrap()];
+        assert_eq!(told.unwrap().unwrap().revocations, both, "the oldest first");
+        let short = change(&record("MODIFY", "platform#youtube", &owing(r#""soon":{"N":"1700000060"}"#)));
+        assert_eq!(short.unwrap().unwrap().revocations, []);
+    }
 
     #[test]
     fn a_mark_becomes_a_change() {
@@ -96,7 +117,7 @@ mod tests {
         let change = change(&record("MODIFY", "platform#soundcloud", &image)).unwrap().unwrap();
         assert_eq!(change.key.to_string(), "u_1/soundcloud");
         assert_eq!(change.event, Some(EventMark::Disconnected));
-        assert_eq!(change.revocation, Some(VERSION.parse().unwrap()));
+        assert_eq!(change.revocations, [VERSION.parse().unwrap()]);
         assert_eq!(change.soon, None);
     }
 

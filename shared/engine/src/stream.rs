@@ -1,6 +1,8 @@
 //! What follows from a change of a row: an event told, a short life nudged, a revocation sent on its way.
 
-use mm_model::{event::Change, limits::CLOCK_SKEW_MAX, wheel::SOON_REACH};
+use std::time::Duration;
+
+use mm_model::{Version, event::Change, limits::CLOCK_SKEW_MAX, wheel::SOON_REACH};
 
 use crate::{
     Engine, EngineError,
@@ -18,9 +20,10 @@ impl Engine {
     /// The change is to be delivered again.
     pub async fn on_change(&self, change: &Change) -> Result<(), EngineError> {
         let nudge = |trigger| Nudge { key: change.key.clone(), trigger };
-        if let Some(revocation) = change.revocation {
-            let revoke = nudge(Trigger::Revoke { revocation });
-            self.queue.nudge(Lane::Urgent, vec![(revoke, std::time::Duration::ZERO)]).await?;
+        let revoke = |revocation: &Version| (nudge(Trigger::Revoke { revocation: *revocation }), Duration::ZERO);
+        let revocations: Vec<_> = change.revocations.iter().map(revoke).collect();
+        if !revocations.is_empty() {
+            self.queue.nudge(Lane::Urgent, revocations).await?;
         }
         if let Some(soon) = change.soon {
             let delay = soon.since(self.clock.now()).min(NUDGE_DELAY_MAX);

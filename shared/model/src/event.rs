@@ -35,8 +35,9 @@ pub struct Change {
     pub event: Option<EventMark>,
     /// When a token too short for the wheel must be refreshed.
     pub soon: Option<Timestamp>,
-    /// The newest refresh token that has to be revoked, by its version.
-    pub revocation: Option<Version>,
+    /// The refresh tokens that the row owes a revocation, by their versions, the oldest first: all of them, because a write
+    /// may leave several that nobody was told of, or let go of what a login held.
+    pub revocations: Vec<Version>,
 }
 
 /// A connection event as it is published. The same change published twice has the same id.

@@ -55,8 +55,9 @@ fn record(index: usize, change: &Change) -> Value {
     if let Some(soon) = change.soon {
         put("soon", json!({ "N": soon.to_string() }));
     }
-    if let Some(revocation) = change.revocation {
-        put("toRevoke", json!({ "L": [{ "M": { "version": { "S": revocation.to_string() } } }] }));
+    if !change.revocations.is_empty() {
+        let owed = change.revocations.iter().map(|owed| json!({ "M": { "version": { "S": owed.to_string() } } }));
+        put("toRevoke", json!({ "L": owed.collect::<Vec<_>>() }));
     }
     let keys = json!({
         "userId": { "S": change.key.user.as_str() },

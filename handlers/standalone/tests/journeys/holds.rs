@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mm_engine::ports::ConnectionStore as _;
 use mm_model::limits::REVOCATION_HOLD;
 use mm_sandbox::{Endpoint, Fault, FaultKind, LogEntry, Only};
 
@@ -45,7 +46,7 @@ async fn a_login_that_fails_leaves_the_revocation_to_be_carried_out() {
     let (provider, endpoint) = ("youtube".to_owned(), Endpoint::Token);
     world.sandbox.plan(Fault { provider, endpoint, kind, times: Some(1), only: Only::Code }).unwrap();
     assert_eq!(browser.login("youtube", "alice", "").await.login_result(), "provider_unavailable");
-    world.advance(REVOCATION_HOLD - Duration::from_secs(10)).await;
+    world.advance(REVOCATION_HOLD.saturating_sub(Duration::from_secs(10))).await;
     assert_eq!(revoked(&world), Vec::<String>::new(), "held: the login might have been at its provider yet");
     assert_eq!(owed(&world).len(), 1, "and not lost");
     world.advance(AFTER_HOLD).await;
@@ -102,4 +103,22 @@ async fn a_login_with_another_account_frees_what_it_held_at_once() {
     world.advance(Duration::from_hours(1)).await;
     assert_eq!(revoked(&world), [account(&world, "alice")], "once");
     assert_eq!(browser.token("youtube").await["state"], "fresh");
+}
+
+#[tokio::test]
+async fn a_change_brings_every_revocation_that_its_row_owes() {
+    let world = World::new().await;
+    let browser = owing(&world, "alice").await;
+    browser.connect("youtube", "bob").await;
+    // As if all changes so far had been told while something else kept the revocations from being carried out.
+    let told = world.backend.store.changes(None).await.unwrap().next;
+    world.backend.store.set_told(&told).await.unwrap();
+    assert!(browser.delete("/auth/youtube").await.status.is_success());
+    world.settle().await;
+    let mut accounts = [account(&world, "alice"), account(&world, "bob")];
+    accounts.sort_unstable();
+    let mut revoked = revoked(&world);
+    revoked.sort_unstable();
+    assert_eq!(revoked, accounts);
+    assert_eq!(owed(&world), Vec::<String>::new());
 }

@@ -36,12 +36,12 @@ pub(super) fn note(sql: &rusqlite::Connection, before: Option<&Connection>, afte
     let event = event.map(|event| query::word(event, TABLE, key, "event")).transpose()?;
     let soon = soon.map(|soon| query::integer(soon.unix(), TABLE, key, "soon")).transpose()?;
     let at = query::integer(changed_at(before, after).unix(), TABLE, key, "at")?;
-    let revocation = after.revocations.last().map(|owed| owed.version);
-    let revocation = revocation.as_ref().map(Version::as_bytes);
-    let text = "INSERT INTO changes (user_id, provider, version, at, event, soon, revocation) \
+    let revocations: Vec<u8> = after.revocations.iter().flat_map(|owed| *owed.version.as_bytes()).collect();
+    let revocations = Some(revocations).filter(|bytes| !bytes.is_empty());
+    let text = "INSERT INTO changes (user_id, provider, version, at, event, soon, revocations) \
                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     let params =
-        params![key.user.as_str(), key.provider.as_str(), after.version.as_bytes(), at, event, soon, revocation];
+        params![key.user.as_str(), key.provider.as_str(), after.version.as_bytes(), at, event, soon, revocations];
     query::execute(sql, text, params)?;
     Ok(())
 }
@@ -59,7 +59,7 @@ fn changed_at(before: Option<&Connection>, after: &Connection) -> Timestamp {
 /// The changes after `cursor`, the oldest first.
 pub(super) fn after(sql: &rusqlite::Connection, cursor: Option<&str>) -> Result<ChangePage, Fault> {
     let after = cursor.map_or(Ok(0), parse)?;
-    let text = "SELECT seq, user_id, provider, version, at, event, soon, revocation FROM changes \
+    let text = "SELECT seq, user_id, provider, version, at, event, soon, revocations FROM changes \
                 WHERE seq > ?1 ORDER BY seq LIMIT ?2";
     let limit = i64::try_from(CHANGE_PAGE_MAX).unwrap_or(i64::MAX);
     let mut last = after;
@@ -75,10 +75,20 @@ pub(super) fn after(sql: &rusqlite::Connection, cursor: Option<&str>) -> Result<
             at: fields.need("at", Fields::time)?,
             event: fields.word("event")?,
             soon: fields.time("soon")?,
-            revocation: fields.take::<Option<_>>("revocation")?.map(Version::from_bytes),
+            revocations: versions(&mut fields)?,
         })
     })?;
     Ok(ChangePage { changes, next: last.to_string() })
+}
+
+/// The versions of the column `revocations`.
+fn versions(fields: &mut Fields<'_>) -> Result<Vec<Version>, Fault> {
+    let Some(bytes) = fields.take::<Option<Vec<u8>>>("revocations")? else { return Ok(Vec::new()) };
+    let (versions, rest) = bytes.as_chunks();
+    if versions.is_empty() || !rest.is_empty() {
+        return Err(fields.impossible("revocations", "absent, or versions of 16 bytes each"));
+    }
+    Ok(versions.iter().copied().map(Version::from_bytes).collect())
 }
 
 /// How far the stream told; `None` before its first change.

@@ -87,6 +87,7 @@ macro_rules! each_store_case {
             changes {
                 nothing_is_told_of_an_empty_table,
                 each_mark_is_told_once_and_in_order,
+                everything_owed_is_told_the_oldest_first,
                 an_unmarked_write_tells_nothing,
                 a_standing_mark_is_not_told_again,
                 a_mark_set_again_is_told_again,

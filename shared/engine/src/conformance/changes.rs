@@ -2,13 +2,15 @@
 
 use mm_model::{
     Connection, ConnectionKey, Seat, Step, Timestamp, Version,
+    connection::Revocation,
     event::{Change, EventMark},
-    limits::LEASE_STRICT,
-    step::{Claim, Commit, Handoff, Release, Reseal, Seen, Sleep},
+    limits::{LEASE_REUSABLE, LEASE_STRICT},
+    step::{Claim, ClaimRevocation, Commit, FinishRevocation, Handoff, Release, Reseal, Seen, Sleep},
 };
 
 use super::samples::{
-    AWAKE, Checked, HOUR, NOW, Store, attempt, due, edited, first_link, gone, key, plant, sealed, seconds, version,
+    AWAKE, Checked, HOUR, NOW, Store, account, attempt, due, edited, first_link, gone, issuer, key, plant, sealed,
+    seconds, version,
 };
 use crate::ports::{Expected, Link, LinkOutcome, Outcome, StoreError, Unlink};
 
@@ -40,11 +42,11 @@ pub(super) async fn all(store: &Store) -> Result<Vec<Change>, StoreError> {
 }
 
 /// What a change says, apart from its time.
-type Told = (Version, Option<EventMark>, Option<Timestamp>, Option<Version>);
+type Told = (Version, Option<EventMark>, Option<Timestamp>, Vec<Version>);
 
 /// What was told of one row, in order.
 pub(super) fn of(changes: &[Change], key: &ConnectionKey) -> Vec<Told> {
-    let told = |change: &Change| (change.version, change.event, change.soon, change.revocation);
+    let told = |change: &Change| (change.version, change.event, change.soon, change.revocations.clone());
     changes.iter().filter(|change| change.key == *key).map(told).collect()
 }
 
@@ -105,16 +107,43 @@ pub(super) async fn each_mark_is_told_once_and_in_order(store: Store) -> Checked
     let link = Link { expected: Expected::Version(version(5)), ..first_link(&again) };
     assert_eq!(store.link(&link).await?, LinkOutcome::Done);
     let expected = [
-        (version(1), Some(EventMark::Connected), None, None),
-        (version(2), None, Some(soon), None),
-        (version(3), Some(EventMark::Recovered), Some(soon), None),
-        (version(4), Some(EventMark::ReauthDue), None, None),
-        (version(5), Some(EventMark::Disconnected), None, Some(version(4))),
-        (version(6), Some(EventMark::Connected), None, None),
+        (version(1), Some(EventMark::Connected), None, vec![]),
+        (version(2), None, Some(soon), vec![]),
+        (version(3), Some(EventMark::Recovered), Some(soon), vec![]),
+        (version(4), Some(EventMark::ReauthDue), None, vec![]),
+        (version(5), Some(EventMark::Disconnected), None, vec![version(4)]),
+        (version(6), Some(EventMark::Connected), None, vec![]),
     ];
     let changes = all(&store).await?;
     assert_eq!(of(&changes, &own), expected);
     assert_eq!(changes.len(), expected.len(), "and of no other row");
+    Ok(())
+}
+
+pub(super) async fn everything_owed_is_told_the_oldest_first(store: Store) -> Checked {
+    let owed = |n| Revocation {
+        version: version(n),
+        refresh_token: sealed(n),
+        account: account("another account"),
+        issuer: issuer(),
+        lease: None,
+        attempts: 0,
+    };
+    // Down to the order: by their numbers they would come otherwise.
+    let row = Connection { revocations: vec![owed(32), owed(30), owed(31)], ..connected(&due(&key("ann"), 1)) };
+    plant(&store, &row).await?;
+    let own = row.key.clone();
+    let claim = ClaimRevocation { revocation: version(30), attempt: attempt(1), now: NOW, lease: LEASE_REUSABLE };
+    applies(&store, &own, Step::ClaimRevocation(claim)).await?;
+    let done = FinishRevocation { revocation: version(30), attempt: attempt(1) };
+    let last = applies(&store, &own, Step::FinishRevocation(done)).await?;
+    let unlink = Unlink { tombstone: gone(&last, 5), expected: version(1) };
+    assert_eq!(store.unlink(&unlink).await?, LinkOutcome::Done);
+    let expected = [
+        (version(1), Some(EventMark::Connected), None, vec![version(32), version(30), version(31)]),
+        (version(5), Some(EventMark::Disconnected), None, vec![version(32), version(31), version(1)]),
+    ];
+    assert_eq!(of(&all(&store).await?, &own), expected);
     Ok(())
 }
 
@@ -155,7 +184,7 @@ pub(super) async fn a_standing_mark_is_not_told_again(store: Store) -> Checked {
     let later = NOW.plus(LEASE_STRICT).plus(seconds(1));
     let reseal = Reseal { version: version(1), access_token: sealed(8), refresh_token: None, now: later };
     applies(&store, &own, Step::Reseal(Box::new(reseal))).await?;
-    assert_eq!(of(&all(&store).await?, &own), [(version(1), Some(EventMark::Degraded), None, None)]);
+    assert_eq!(of(&all(&store).await?, &own), [(version(1), Some(EventMark::Degraded), None, vec![])]);
     Ok(())
 }
 
@@ -176,8 +205,8 @@ pub(super) async fn a_mark_set_again_is_told_again(store: Store) -> Checked {
         };
         applies(&store, &own, Step::Release(release)).await?;
     }
-    let degraded = (version(1), Some(EventMark::Degraded), None, None);
-    assert_eq!(of(&all(&store).await?, &own), [(version(1), None, Some(NOW), None), degraded, degraded]);
+    let degraded = (version(1), Some(EventMark::Degraded), None, vec![]);
+    assert_eq!(of(&all(&store).await?, &own), [(version(1), None, Some(NOW), vec![]), degraded.clone(), degraded]);
     Ok(())
 }
 
@@ -222,7 +251,7 @@ pub(super) async fn many_changes_lose_nothing_and_keep_their_rows_order(store: S
     });
     let keys = futures_util::future::try_join_all(chains).await?;
     let expected: Vec<Told> =
-        (1..=MANY_COMMITS).map(|n| (version(n + 1), None, Some(NOW.plus(seconds(u64::from(n)))), None)).collect();
+        (1..=MANY_COMMITS).map(|n| (version(n + 1), None, Some(NOW.plus(seconds(u64::from(n)))), vec![])).collect();
     let changes = all(&store).await?;
     for key in keys {
         assert_eq!(of(&changes, &key), expected, "{key}");

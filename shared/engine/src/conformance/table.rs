@@ -143,7 +143,7 @@ impl Table {
             at: row.updated_at,
             event,
             soon,
-            revocation: row.revocations.last().map(|owed| owed.version),
+            revocations: row.revocations.iter().map(|owed| owed.version).collect(),
         });
     }
 }

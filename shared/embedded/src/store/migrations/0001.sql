@@ -101,14 +101,15 @@ CREATE TABLE branch_keys (
 
 -- AUTOINCREMENT: a number that was told is never given again, even after everything was pruned.
 CREATE TABLE changes (
-    seq        INTEGER PRIMARY KEY AUTOINCREMENT,
-    user_id    TEXT    NOT NULL,
-    provider   TEXT    NOT NULL,
-    version    BLOB    NOT NULL CHECK (length(version) = 16),
-    at         INTEGER NOT NULL,
-    event      TEXT,
-    soon       INTEGER,
-    revocation BLOB    CHECK (length(revocation) = 16),
+    seq         INTEGER PRIMARY KEY AUTOINCREMENT,
+    user_id     TEXT    NOT NULL,
+    provider    TEXT    NOT NULL,
+    version     BLOB    NOT NULL CHECK (length(version) = 16),
+    at          INTEGER NOT NULL,
+    event       TEXT,
+    soon        INTEGER,
+    -- Versions of 16 bytes, one after the other, the oldest first.
+    revocations BLOB    CHECK (length(revocations) > 0 AND length(revocations) % 16 = 0),
     CHECK (event IS NOT NULL OR soon IS NOT NULL)
 ) STRICT;
 

@@ -29,7 +29,7 @@ async fn a_mark_is_told_once_by_the_write_that_sets_it() {
         at: NOW,
         event: Some(EventMark::Connected),
         soon: None,
-        revocation: None,
+        revocations: Vec::new(),
     };
     assert_eq!(told_after(&store, None).await, [expected]);
     let first = store.changes(None).await.unwrap().next;
@@ -75,8 +75,24 @@ async fn a_disconnect_tells_the_revocation_that_it_owes() {
     let cursor = store.changes(None).await.unwrap().next;
     disconnect(&store, &connected, 2, NOW.plus(HOUR), true).await;
     let told = told_after(&store, Some(&cursor)).await;
-    let told: Vec<_> = told.iter().map(|change| (change.event, change.revocation, change.at)).collect();
-    assert_eq!(told, [(Some(EventMark::Disconnected), Some(version(1)), NOW.plus(HOUR))]);
+    let told: Vec<_> = told.iter().map(|change| (change.event, change.revocations.clone(), change.at)).collect();
+    assert_eq!(told, [(Some(EventMark::Disconnected), vec![version(1)], NOW.plus(HOUR))]);
+}
+
+#[tokio::test]
+async fn revocations_of_another_length_are_impossible() {
+    let (_directory, store) = store();
+    let connected = connect(&store, "ann", 1).await;
+    disconnect(&store, &connected, 2, NOW.plus(HOUR), true).await;
+    for length in [0_i64, 1, 15, 17, 31] {
+        let tamper = move |unit: &mut crate::store::writer::Unit<'_>| {
+            unit.sql.execute_batch("PRAGMA ignore_check_constraints = ON")?;
+            Ok(unit.sql.execute("UPDATE changes SET revocations = zeroblob(?1) WHERE seq = 2", [length])?)
+        };
+        assert_eq!(store.writer.write("tamper", tamper).await.unwrap(), 1);
+        let error = store.changes(None).await.unwrap_err();
+        assert!(matches!(error, StoreError::Impossible { table: "changes", field: "revocations", .. }), "{error:?}");
+    }
 }
 
 #[tokio::test]

@@ -50,6 +50,7 @@ pub(super) enum Flaw {
     StandingMarksAreToldAgain,
     UnmarkedWritesAreTold,
     ChangesLoseTheirOrder,
+    ChangesTellTheNewestRevocation,
     CursorIsIgnored,
     SeatForgetsToMove,
     SeatRepeatsKeys,
@@ -71,7 +72,7 @@ pub(super) enum Flaw {
 
 impl Flaw {
     /// Each flaw, and the case that has to find it.
-    pub(super) const ALL: [(Self, &'static str); 64] = [
+    pub(super) const ALL: [(Self, &'static str); 65] = [
         (Self::RefusalHidesTheRow, "steps::claim"),
         (Self::ClaimIgnoresTheLease, "steps::claim"),
         (Self::ClaimForgetsItself, "steps::claim"),
@@ -119,6 +120,7 @@ impl Flaw {
         (Self::StandingMarksAreToldAgain, "changes::a_standing_mark_is_not_told_again"),
         (Self::UnmarkedWritesAreTold, "changes::an_unmarked_write_tells_nothing"),
         (Self::ChangesLoseTheirOrder, "changes::many_changes_lose_nothing_and_keep_their_rows_order"),
+        (Self::ChangesTellTheNewestRevocation, "changes::everything_owed_is_told_the_oldest_first"),
         (Self::CursorIsIgnored, "changes::a_cursor_goes_on_where_it_was"),
         (Self::SeatForgetsToMove, "wheel::a_seat_follows_every_step"),
         (Self::SeatRepeatsKeys, "wheel::a_crowd_is_read_page_by_page"),

@@ -235,6 +235,11 @@ impl ConnectionStore for MemoryStore {
         if self.has(Flaw::ChangesLoseTheirOrder) {
             page.reverse();
         }
+        if self.has(Flaw::ChangesTellTheNewestRevocation) {
+            for change in &mut page {
+                change.revocations = change.revocations.pop().into_iter().collect();
+            }
+        }
         if self.has(Flaw::CursorIsIgnored) && page.is_empty() && from == state.table.changes().len() {
             return Ok(ChangePage { changes: page, next: "0".to_owned() });
         }
