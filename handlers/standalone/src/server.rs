@@ -22,7 +22,7 @@ use tokio::{
 };
 use tower::ServiceExt as _;
 
-use patience::Patient;
+use patience::{Patient, Timely};
 
 /// Connections at once. Each may hold [`HEADER_BYTES_MAX`]: 64 MB at worst.
 const CONNECTIONS_MAX: usize = 4096;
@@ -30,8 +30,11 @@ const CONNECTIONS_MAX: usize = 4096;
 /// How long the head of a request may take to arrive; also how long a connection may be idle between two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long a request may take from its head to its answer, its body included. The longest wait of the contract is 3 s,
-/// and a callback waits for a provider twice.
+/// How long a body may take to arrive: it is under a kilobyte, and thrown away.
+const BODY_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long a request may take from its head to its answer. The longest wait of the contract is 3 s, and a callback waits
+/// for a provider twice.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a client may take to make room for more of an answer. Answers are small: one that asks and does not read is
@@ -106,7 +109,7 @@ fn connection(stream: TcpStream, router: Router, peer: Peer) -> Connection<Tokio
     let service = service_fn(move |request: Request<Incoming>| {
         let router = router.clone();
         async move {
-            let mut request = request.map(Body::new);
+            let mut request = request.map(|body| Body::new(Timely::new(body, BODY_TIMEOUT)));
             request.extensions_mut().insert(peer);
             let answer = tokio::time::timeout(REQUEST_TIMEOUT, router.oneshot(request)).await;
             Ok::<_, Infallible>(match answer {

@@ -14,15 +14,14 @@ use crate::problem::{Problem, ProblemKind};
 pub const BODY_BYTES_MAX: usize = 1_024;
 
 /// Middleware for `axum::middleware::from_fn`: handlers see an empty body. A longer one is refused before a handler runs,
-/// by its declared length where it has one; a body that never ends is ended by the server's own deadline, since this
-/// waits for it.
+/// by its declared length where it has one. A body that never ends is ended by the server, with an error: this only waits.
 pub async fn discard_body(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     match Limited::new(body, BODY_BYTES_MAX).collect().await {
         Ok(_) => next.run(Request::from_parts(parts, Body::empty())).await,
         Err(error) if error.is::<LengthLimitError>() => Problem::new(ProblemKind::PayloadTooLarge).into_response(),
         Err(_) => Problem::new(ProblemKind::BadRequest)
-            .with_detail("Send no body: the one sent ended too early.")
+            .with_detail("Send no body: the one sent ended too early, or not in time.")
             .into_response(),
     }
 }

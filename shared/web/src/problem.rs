@@ -25,6 +25,10 @@ pub const CONTENT_TYPE_PROBLEM: &str = "application/problem+json";
 /// session cookie, so the scheme is the one of the expired cookie-authentication draft, which browsers ignore.
 const CHALLENGE: &str = r#"Cookie realm="multimusic", cookie-name="__Host-mm_session""#;
 
+/// When to ask again where a use case knows no better time: a full disk or a provider's incident lasts longer than a
+/// second, and people wait.
+const RETRY_USUAL: Duration = Duration::from_secs(5);
+
 /// One error answer.
 ///
 /// Its texts are `&'static str` and its members typed: what a client sent cannot find its way into an answer
@@ -101,7 +105,8 @@ impl Problem {
     }
 
     fn retry_after_seconds(&self) -> Option<u64> {
-        let wait = self.more.as_ref()?.retry_after?;
+        let known = self.more.as_ref().and_then(|more| more.retry_after);
+        let wait = known.or_else(|| self.kind.is_temporary().then_some(RETRY_USUAL))?;
         let started = u64::from(wait.subsec_nanos() > 0);
         Some(wait.as_secs().saturating_add(started).max(1))
     }

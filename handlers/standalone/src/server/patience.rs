@@ -1,4 +1,4 @@
-//! A stream whose other end must take what is written to it.
+//! Clients that must take what is written to them, and send what they announced.
 
 use std::{
     io,
@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use hyper::body::{Body, Frame, SizeHint};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Sleep, sleep},
@@ -75,6 +76,50 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
+    }
+}
+
+/// A body that must have arrived by a deadline; its reader gets an error then.
+pub(super) struct Timely<B> {
+    body: B,
+    deadline: Pin<Box<Sleep>>,
+}
+
+/// The client is too slow.
+#[derive(Debug, thiserror::Error)]
+#[error("the body did not arrive in time")]
+pub(super) struct TooSlow;
+
+impl<B> Timely<B> {
+    pub(super) fn new(body: B, within: Duration) -> Self {
+        Self { body, deadline: Box::pin(sleep(within)) }
+    }
+}
+
+impl<B> Body for Timely<B>
+where
+    B: Body + Unpin,
+    B::Error: Into<axum::BoxError>,
+{
+    type Data = B::Data;
+    type Error = axum::BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
+            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        }
+        self.deadline.as_mut().poll(context).map(|()| Some(Err(TooSlow.into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

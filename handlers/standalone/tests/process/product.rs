@@ -122,8 +122,8 @@ impl Plan {
         let stderr_path = self.home.path().join(format!("stderr.{}", self.starts.fetch_add(1, Ordering::Relaxed)));
         let mut child = Command::new(env!("CARGO_BIN_EXE_mm-standalone"))
             .env_clear()
+            .env("LOG", "info")
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
-            .env("LOG", "info,hyper=off")
             .current_dir(self.home.path())
             .args(first_flags)
             .arg("--data-dir")

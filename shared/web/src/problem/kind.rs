@@ -128,6 +128,14 @@ impl ProblemKind {
         self.entry().status
     }
 
+    /// Whether it passes by itself, so that the answer says when to ask again.
+    pub const fn is_temporary(self) -> bool {
+        matches!(
+            self,
+            Self::RefreshPending | Self::StoreUnavailable | Self::ProviderUnavailable | Self::TooManyRequests
+        )
+    }
+
     /// The stable word for programs, `not_connected`.
     pub const fn code(self) -> &'static str {
         self.entry().code

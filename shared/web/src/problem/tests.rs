@@ -113,3 +113,12 @@ async fn the_fallbacks_answer_with_problems_and_keep_allow() {
     assert_eq!(wrong.headers()[ALLOW], "GET,HEAD");
     assert!(text(wrong).await.contains("/problems/method-not-allowed"));
 }
+
+#[test]
+fn what_passes_by_itself_says_when_to_ask_again() {
+    for kind in ProblemKind::ALL {
+        let response = Problem::new(*kind).into_response();
+        let promised = kind.detail().contains("after the time given");
+        assert_eq!(response.headers().contains_key(RETRY_AFTER), promised, "{kind:?}");
+    }
+}
