@@ -3,7 +3,7 @@
 
 use axum::{
     Router,
-    extract::{Path, RawQuery, State},
+    extract::{RawQuery, State},
     response::{IntoResponse as _, Response},
     routing::get,
 };
@@ -15,13 +15,14 @@ use mm_engine::{CallbackOutcome, CallbackQuery, CallbackRequest, LoginFailure};
 use mm_model::{ProviderId, login::Standing};
 use mm_oauth::{AuthorizationCode, CODE_BYTES_MAX};
 use mm_web::{
-    Outcome, Problem, ProblemKind, Query, ResultCode, ReturnTo, Session, Surface, cookies, navigation,
+    Outcome, Problem, ProblemKind, ProviderText, Query, ResultCode, ReturnTo, Session, Surface, cookies, navigation,
     query::{Parameter, Unknown},
 };
 
 /// The routes of this function.
 pub fn routes() -> Router<Surface> {
-    Router::new().route("/auth/{provider}/callback", get(callback))
+    let callback = get(callback).head(|| async { navigation::refuse_head("GET") });
+    Router::new().route("/auth/{provider}/callback", callback)
 }
 
 const STATE: &str = "state";
@@ -48,7 +49,7 @@ const PARAMETERS: [Parameter; 4] = [
 
 async fn callback(
     State(surface): State<Surface>,
-    Path(provider): Path<String>,
+    ProviderText(provider): ProviderText,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {

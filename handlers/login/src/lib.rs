@@ -2,7 +2,7 @@
 
 use axum::{
     Json, Router,
-    extract::{Path, RawQuery, State},
+    extract::{RawQuery, State},
     response::{IntoResponse as _, Response},
     routing::post,
 };
@@ -13,7 +13,7 @@ use http::{
 use mm_engine::{LoginRequest, StartLoginError, chain};
 use mm_model::login::Intent;
 use mm_web::{
-    BrowserBinding, ClientCall, Problem, ProblemKind, Query, ReturnTo, Surface,
+    BrowserBinding, ClientCall, Problem, ProblemKind, ProviderText, Query, ReturnTo, Surface,
     answers::LoginAnswer,
     cookies, navigation,
     query::{Parameter, Unknown},
@@ -23,7 +23,8 @@ use url::Url;
 
 /// The routes of this function.
 pub fn routes() -> Router<Surface> {
-    Router::new().route("/auth/{provider}/login", post(by_call).get(by_navigation))
+    let login = post(by_call).get(by_navigation).head(|| async { navigation::refuse_head("GET, POST") });
+    Router::new().route("/auth/{provider}/login", login)
 }
 
 const RETURN_TO: &str = "return_to";
@@ -44,7 +45,7 @@ const PARAMETERS: [Parameter; 3] = [
 async fn by_call(
     _call: ClientCall,
     State(surface): State<Surface>,
-    Path(provider): Path<String>,
+    ProviderText(provider): ProviderText,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -55,7 +56,7 @@ async fn by_call(
 /// A link or the address bar asks: the browser is sent there.
 async fn by_navigation(
     State(surface): State<Surface>,
-    Path(provider): Path<String>,
+    ProviderText(provider): ProviderText,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {

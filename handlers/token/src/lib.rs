@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::{
     Json, Router,
-    extract::{Path, RawQuery, State},
+    extract::{RawQuery, State},
     response::{IntoResponse as _, Response},
     routing::{delete, get, post},
 };
@@ -13,7 +13,7 @@ use http::{HeaderMap, StatusCode, header::SET_COOKIE};
 use mm_engine::{TokenRequest, WAIT_MAX};
 use mm_model::Version;
 use mm_web::{
-    ClientCall, Problem, Query, Surface,
+    ClientCall, Problem, ProviderText, Query, Surface,
     answers::{ConnectionsAnswer, HealthAnswer, TokenAnswer, TokensAnswer},
     cookies,
     query::{Parameter, Unknown},
@@ -49,7 +49,7 @@ const MIN_TTL_MAX: u64 = 86_400;
 async fn token(
     _call: ClientCall,
     State(surface): State<Surface>,
-    Path(provider): Path<String>,
+    ProviderText(provider): ProviderText,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -90,7 +90,7 @@ async fn tokens(
 async fn refresh(
     _call: ClientCall,
     State(surface): State<Surface>,
-    Path(provider): Path<String>,
+    ProviderText(provider): ProviderText,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -117,7 +117,7 @@ async fn connections(
 async fn disconnect(
     _call: ClientCall,
     State(surface): State<Surface>,
-    Path(provider): Path<String>,
+    ProviderText(provider): ProviderText,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     let session = surface.required_session(&headers)?;

@@ -33,4 +33,4 @@ pub use problem::{Problem, ProblemKind};
 pub use query::Query;
 pub use return_to::{Outcome, ResultCode, ReturnTo};
 pub use session::{Session, SessionKeys, Sessions, SignedSession};
-pub use surface::{Surface, app};
+pub use surface::{ProviderText, Surface, app};

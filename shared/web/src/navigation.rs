@@ -7,9 +7,10 @@
 //! That guess is harmless: a cross-site request that no navigation makes carries none of our Lax cookies and can set
 //! none, so a login that it starts can never be completed.
 
+use axum::response::{IntoResponse as _, Response};
 use http::{
     HeaderMap, HeaderValue,
-    header::{ACCEPT, HeaderName, ORIGIN, REFERER},
+    header::{ACCEPT, ALLOW, HeaderName, ORIGIN, REFERER},
 };
 use url::Url;
 
@@ -60,6 +61,14 @@ pub fn check_login(headers: &HeaderMap, origins: &Origins) -> Result<(), Problem
         Sent::Doubled => false,
     };
     if allowed { Ok(()) } else { Err(Problem::new(ProblemKind::OriginNotAllowed)) }
+}
+
+/// The answer to HEAD where GET begins or ends a login: HEAD promises to change nothing (RFC 9110 §9.2.1), and axum would
+/// hand it to the handler of GET. `allow` are the route's methods.
+pub fn refuse_head(allow: &'static str) -> Response {
+    let mut response = Problem::new(ProblemKind::MethodNotAllowed).into_response();
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    response
 }
 
 /// A header of which there can be only one.

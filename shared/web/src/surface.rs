@@ -4,11 +4,11 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{
     Router,
-    extract::FromRef,
+    extract::{FromRef, FromRequestParts, Path},
     middleware::{from_fn, from_fn_with_state},
     response::Response,
 };
-use http::{HeaderMap, header::SET_COOKIE};
+use http::{HeaderMap, header::SET_COOKIE, request::Parts};
 use mm_engine::{Engine, FetchError};
 use mm_model::{ProviderId, Timestamp};
 
@@ -40,6 +40,22 @@ pub struct Surface {
 impl FromRef<Surface> for Origins {
     fn from_ref(surface: &Surface) -> Self {
         surface.origins.clone()
+    }
+}
+
+/// The path's provider as it was sent, unchecked; as an axum extractor, in place of `Path`, whose refusal of bytes that are
+/// no text is not a problem document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProviderText(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for ProviderText {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path(text)) => Ok(Self(text)),
+            Err(_) => Err(Problem::new(ProblemKind::UnknownProvider)),
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Journeys through the whole product at its HTTP surface: the real handlers, store and queue, a provider on a real socket,
 //! a clock and dice that the tests own.
 
+mod attacks;
+mod contract;
 mod first;
 mod holds;
 mod login;

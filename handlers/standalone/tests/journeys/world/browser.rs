@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::body::Body;
 use http::{
-    HeaderMap, Method, Request, StatusCode,
+    HeaderMap, Method, Request, Response, StatusCode,
     header::{COOKIE, LOCATION, SET_COOKIE},
 };
 use http_body_util::BodyExt as _;
@@ -41,6 +41,13 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// Reads an answer to its end.
+    pub(crate) async fn read(response: Response<Body>) -> Self {
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        Self { status: parts.status, headers: parts.headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
+    }
+
     /// The body as JSON; null where there is none.
     pub(crate) fn json(&self) -> Value {
         if self.text.is_empty() { Value::Null } else { serde_json::from_str(&self.text).unwrap() }
@@ -137,14 +144,10 @@ impl Browser {
             request.headers_mut().insert(COOKIE, cookies.join("; ").parse().unwrap());
         }
         let path = request.uri().path().to_owned();
-        let response = self.entrance.send(request).await;
-        let (parts, body) = response.into_parts();
-        for cookie in parts.headers.get_all(SET_COOKIE) {
+        let answer = Answer::read(self.entrance.send(request).await).await;
+        for cookie in answer.headers.get_all(SET_COOKIE) {
             self.keep(cookie.to_str().unwrap());
         }
-        let bytes = body.collect().await.unwrap().to_bytes();
-        let text = String::from_utf8(bytes.to_vec()).unwrap();
-        let answer = Answer { status: parts.status, headers: parts.headers, text };
         if let Some(heard) = &self.heard {
             heard.lock().unwrap().push(Heard { path, answer: answer.clone() });
         }
