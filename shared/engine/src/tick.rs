@@ -51,8 +51,10 @@ impl Engine {
             let seats = Seat::passing(minute).filter(|seat| minute.plus(u64::from(seat.period())) > target);
             let schedule = if minute == target {
                 Schedule::OnTime(minute)
+            } else if gap <= CATCH_UP_SPREAD_MAX {
+                Schedule::Late { minute, by: now.since(first.start()) }
             } else {
-                Schedule::Spread { from: now, over: gap.min(CATCH_UP_SPREAD_MAX) }
+                Schedule::Spread { from: now, over: CATCH_UP_SPREAD_MAX }
             };
             let (seats, nudged) = self.nudge_seats(seats.collect(), schedule).await?;
             report.minutes += 1;
@@ -102,7 +104,10 @@ impl Engine {
 enum Schedule {
     /// Each at its second of this minute, however late the tick is.
     OnTime(Minute),
-    /// The minute is over: spread from now on.
+    /// The minutes of a short gap go by once more from now on, in their order and at their pace: nobody waits for longer than
+    /// the gap, and the first to expire come first.
+    Late { minute: Minute, by: Duration },
+    /// A long gap: spread from now on. Its minutes are not alike, since each seat is left for its last pass.
     Spread { from: Timestamp, over: Duration },
 }
 
@@ -110,6 +115,7 @@ impl Schedule {
     fn delay(self, key: &ConnectionKey, now: Timestamp) -> Duration {
         match self {
             Self::OnTime(minute) => wheel::nudge_instant(key, minute).since(now),
+            Self::Late { minute, by } => wheel::nudge_instant(key, minute).plus(by).since(now),
             Self::Spread { from, over } => wheel::spread_instant(key, from, over).since(now),
         }
     }
