@@ -348,6 +348,16 @@ fn owing(row: Connection, revocations: Vec<Revocation>) -> Connection {
     Connection { revocations, ..row }
 }
 
+/// Active, its life too short for the wheel.
+fn short() -> Connection {
+    edited(&active(), |active| active.soon = Some(NOW.plus(seconds(9))))
+}
+
+/// [`short`], and just connected.
+fn marked() -> Connection {
+    with_event(short(), EventMark::Connected)
+}
+
 pub(super) async fn revocation(store: Store) -> Checked {
     let claim = |of, by| {
         let lease = LEASE_REUSABLE;
@@ -363,7 +373,9 @@ pub(super) async fn revocation(store: Store) -> Checked {
     let until = lease(1).expires_at;
     let table = vec![
         applied("a tombstone's", tombstone(), claim(1, 5)),
-        applied("an active row's, and the mark goes", owing(active(), vec![owed(31), owed(32)]), claim(32, 5)),
+        applied("an active row's", owing(active(), vec![owed(31), owed(32)]), claim(32, 5)),
+        applied("an active row's, and its marks go", owing(marked(), vec![owed(31), owed(32)]), claim(32, 5)),
+        applied("a short one's, and its mark goes", owing(short(), vec![owed(31)]), claim(31, 5)),
         applied("a flagged row's", owing(flagged_row(), vec![owed(31)]), claim(31, 5)),
         applied("the lease is over", owing(tombstone(), vec![stale.clone()]), claim(31, 5)),
         refused("leased", two(), claim(31, 5), Refusal::Leased { until }),
@@ -391,6 +403,8 @@ pub(super) async fn hold(store: Store) -> Checked {
     let table = vec![
         applied("a tombstone's, and the mark goes", tombstone(), hold(5)),
         applied("an active row's, its own lease untouched", owing(live(1), vec![owed(30), owed(31)]), hold(5)),
+        applied("an active row's, and its marks go", owing(marked(), vec![owed(30), owed(31)]), hold(5)),
+        applied("a short one's, and its mark goes", owing(short(), vec![owed(31)]), hold(5)),
         applied("a flagged row's", owing(flagged_row(), vec![owed(31)]), hold(5)),
         applied("another's lease is over", owing(tombstone(), vec![owed(30), stale]), hold(5)),
         applied("a new intent beside what is held", owing(tombstone(), vec![leased(30, 5), owed(31)]), hold(5)),

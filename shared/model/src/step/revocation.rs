@@ -63,6 +63,14 @@ fn owned(row: &mut Connection, revocation: Version, attempt: AttemptId) -> Resul
     if mine { Ok(owed) } else { Err(Refusal::NotOwner) }
 }
 
+/// Takes off what the stream was told, all of it: a filter that looks at the rows written must not match this write too.
+fn unmark(row: &mut Connection) {
+    row.event = None;
+    if let Some(active) = row.active_mut() {
+        active.soon = None;
+    }
+}
+
 impl ClaimRevocation {
     pub(super) fn apply(&self, mut row: Connection) -> Result<Connection, Refusal> {
         let owed = find(&mut row, self.revocation)?;
@@ -71,7 +79,7 @@ impl ClaimRevocation {
             Some(lease) if lease.is_live(self.now) => return Err(Refusal::Leased { until: lease.expires_at }),
             _ => owed.lease = Some(Lease { owner: self.attempt, expires_at: self.now.plus(self.lease) }),
         }
-        row.event = None;
+        unmark(&mut row);
         Ok(row)
     }
 }
@@ -113,7 +121,7 @@ impl HoldRevocations {
         for owed in &mut row.revocations {
             owed.lease = Some(lease);
         }
-        row.event = None;
+        unmark(&mut row);
         Ok(row)
     }
 }

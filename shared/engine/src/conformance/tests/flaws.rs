@@ -20,7 +20,9 @@ pub(super) enum Flaw {
     SleepIgnoresReads,
     ResealIgnoresTheLease,
     RevocationIgnoresTheLease,
+    RevocationKeepsTheMark,
     HoldIgnoresTheLeases,
+    HoldKeepsTheMark,
     HoldTakesTheFirstOnly,
     HoldLosesWhatItHolds,
     RefusedStepMakesARow,
@@ -72,7 +74,7 @@ pub(super) enum Flaw {
 
 impl Flaw {
     /// Each flaw, and the case that has to find it.
-    pub(super) const ALL: [(Self, &'static str); 65] = [
+    pub(super) const ALL: [(Self, &'static str); 67] = [
         (Self::RefusalHidesTheRow, "steps::claim"),
         (Self::ClaimIgnoresTheLease, "steps::claim"),
         (Self::ClaimForgetsItself, "steps::claim"),
@@ -90,7 +92,9 @@ impl Flaw {
         (Self::SleepIgnoresReads, "steps::sleep"),
         (Self::ResealIgnoresTheLease, "steps::reseal"),
         (Self::RevocationIgnoresTheLease, "steps::revocation"),
+        (Self::RevocationKeepsTheMark, "steps::revocation"),
         (Self::HoldIgnoresTheLeases, "steps::hold"),
+        (Self::HoldKeepsTheMark, "steps::hold"),
         (Self::HoldTakesTheFirstOnly, "steps::hold"),
         (Self::HoldLosesWhatItHolds, "steps::hold"),
         (Self::RefusedStepMakesARow, "steps::an_absent_row"),

@@ -116,6 +116,10 @@ impl MemoryStore {
                 active.attempts = unknown.attempts.max(before + 1);
             }
             (Some(Flaw::FlagKeepsTheTokens), Step::Flag(_), status) => *status = old.status.clone(),
+            (Some(Flaw::RevocationKeepsTheMark), Step::ClaimRevocation(_), Status::Active(active))
+            | (Some(Flaw::HoldKeepsTheMark), Step::HoldRevocations(_), Status::Active(active)) => {
+                active.soon = old.active().and_then(|active| active.soon);
+            }
             (Some(Flaw::HoldTakesTheFirstOnly), Step::HoldRevocations(_), _) => {
                 let rest = old.revocations.iter().skip(1).cloned();
                 row.revocations.truncate(1);

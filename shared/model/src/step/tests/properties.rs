@@ -174,7 +174,11 @@ fn lawful(step: &Step, before: &Connection, after: &Connection, now: Timestamp) 
         let ids = |row: &Connection| row.revocations.iter().map(|owed| owed.version).collect::<Vec<_>>();
         prop_assert_eq!(ids(before), ids(after), "a hold loses no intent");
     }
-    if matches!(step, Step::Claim(_) | Step::ForcedClaim(_) | Step::Seen(_)) {
+    let unmarks = matches!(
+        step,
+        Step::Claim(_) | Step::ForcedClaim(_) | Step::Seen(_) | Step::ClaimRevocation(_) | Step::HoldRevocations(_)
+    );
+    if unmarks {
         prop_assert_eq!((after.event, new.soon), (None, None), "the marks are off");
     }
     Ok(())

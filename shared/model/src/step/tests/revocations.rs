@@ -52,6 +52,19 @@ fn a_tombstone_owes_what_it_held_and_its_revocation_is_claimed_then_done() {
 }
 
 #[test]
+fn whoever_takes_an_intent_takes_off_every_mark_that_the_stream_was_told() {
+    for event in [Some(EventMark::Connected), None] {
+        let row = owing(due_with(|active| active.soon = Some(NOW.plus(seconds(9)))), vec![owed(4)]);
+        let row = Connection { event, ..row };
+        let unmarked = Connection { event: None, ..edited(&row, |active| active.soon = None) };
+        let leased = Lease { owner: attempt(7), expires_at: NOW.plus(LEASE_REUSABLE) };
+        let claimed = Revocation { lease: Some(leased), ..owed(4) };
+        makes(&claim(4, 7), &row, &owing(unmarked.clone(), vec![claimed]));
+        makes(&hold(7), &row, &owing(unmarked, vec![held(4, 7)]));
+    }
+}
+
+#[test]
 fn an_intent_can_be_carried_out_whatever_became_of_the_row() {
     for row in [due(), flagged(), tombstone()] {
         let row = owing(row, vec![owed(3), owed(4)]);
