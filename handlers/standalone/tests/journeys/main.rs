@@ -3,9 +3,12 @@
 
 mod attacks;
 mod contract;
+mod duplicates;
 mod first;
 mod holds;
 mod login;
 mod people;
+mod races;
+mod readers;
 mod sessions;
 mod world;

@@ -3,7 +3,9 @@
 
 mod browser;
 mod dice;
+mod moody;
 mod rows;
+mod wiring;
 
 use std::{
     net::Ipv4Addr,
@@ -17,7 +19,7 @@ use http::{Request, Response};
 use mm_embedded::queue::QueueSettings;
 use mm_engine::{
     Offer, Offers,
-    ports::{Clock, Lane},
+    ports::{Clock, ConnectionStore as _, Lane},
     testing::ManualClock,
 };
 use mm_model::{Timestamp, limits::AWAKE_WINDOW};
@@ -37,7 +39,9 @@ use url::Url;
 
 pub(crate) use browser::{Answer, Browser, Heard};
 pub(crate) use dice::Drawn;
+pub(crate) use moody::{Mood, Moods, MoodyStore};
 pub(crate) use rows::Rows;
+pub(crate) use wiring::{CountingKeys, OperatorsSecrets, SkewedClock};
 
 /// When every test begins: on a minute, so that ticks are easy to count.
 pub(crate) const START: Timestamp = Timestamp::from_unix(1_800_000_000);
@@ -190,7 +194,7 @@ impl World {
                 })
                 .await;
         });
-        let data_dir = Arc::new(tempfile::tempdir().unwrap());
+        let data_dir = Arc::new(data_dir());
         let secrets: Arc<dyn ClientSecrets> = Arc::new(twins.secrets);
         let mut offers = twins.offers;
         offers.retain(|offer| !setup.withheld.contains(&offer.provider.id.as_str()));
@@ -319,6 +323,14 @@ impl World {
         self.clock.advance(span);
     }
 
+    /// Lets time pass up to `to`, which is known to be free of passes and messages: the same as to advance, without the ticks
+    /// that find nobody.
+    pub(crate) async fn skip_to(&mut self, to: Timestamp) {
+        self.clock.advance_to(to);
+        self.ticked = self.now().minute().number();
+        self.backend.store.advance_tick(self.now().minute()).await.unwrap();
+    }
+
     async fn tick_if_due(&mut self) {
         let minute = self.now().minute().number();
         if minute > self.ticked {
@@ -327,19 +339,30 @@ impl World {
         }
     }
 
-    /// Runs `work` to its end while settling and letting `pace` pass at each turn: for callers that wait for the worker.
+    /// Runs `work` to its end while settling and letting `pace` pass at each turn: for callers that wait for the worker. The
+    /// clock moves only for somebody who sleeps by it, and only once the sockets and the table's thread had time to answer.
     pub(crate) async fn drive<T>(&self, pace: Duration, work: impl Future<Output = T>) -> T {
         let mut work = std::pin::pin!(work);
         loop {
+            let turn = async {
+                self.settle().await;
+                tokio::time::sleep(wiring::SILENCE).await;
+            };
             tokio::select! {
                 biased;
                 done = &mut work => return done,
-                () = self.settle() => {}
+                () = turn => {}
             }
-            tokio::task::yield_now().await;
-            self.clock.advance(pace);
+            if self.clock.sleepers() > 0 {
+                self.clock.advance(pace);
+            }
         }
     }
+}
+
+/// A directory in memory where the machine has one: a long journey syncs its files some thousand times, and no power fails in it.
+fn data_dir() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 async fn open(
