@@ -175,7 +175,7 @@ impl Engine {
             (Person::Provisional { user }, None) => self.store.person(user, Consistency::Strong).await?.user,
             _ => None,
         };
-        person(pending, live, provisional.as_ref()).map_err(Stop::Conflict)
+        person(pending, live, provisional.as_ref(), self.clock.now()).map_err(Stop::Conflict)
     }
 
     async fn redeem(
@@ -234,7 +234,6 @@ impl Engine {
             let Some(taken_from) = self.taken_from(offer, from.as_ref(), account).await? else { continue };
             let connection = self.establish(offer, &user, previous, answer, kept.as_ref(), account).await?;
             let now = connection.updated_at;
-            let session_start = rows.user.as_ref().map_or(now, |row| row.session_start(now));
             let link = Link {
                 expected: previous.map_or(Expected::Absent, |row| Expected::Version(row.version)),
                 released: previous
@@ -247,6 +246,7 @@ impl Engine {
             };
             if self.store.link(&link).await? == LinkOutcome::Done {
                 tracing::info!(connection = %link.connection.key, ?standing, "login.connected");
+                let session_start = self.session_start(&user, rows.user.as_ref(), now).await?;
                 return Ok(CallbackOutcome::Connected {
                     user,
                     standing,
@@ -257,6 +257,16 @@ impl Engine {
         }
         tracing::error!(%provider, "login.link: the rows kept changing");
         Err(Stop::Failure(LoginFailure::ProviderUnavailable))
+    }
+
+    /// When a session of this person begins that begins now. A person who had no row when the login looked may have been
+    /// made by a sibling login in the meantime: the row that is there now decides.
+    async fn session_start(&self, user: &UserId, row: Option<&User>, now: Timestamp) -> Result<Timestamp, StoreError> {
+        if let Some(row) = row {
+            return Ok(row.session_start(now));
+        }
+        let rows = self.store.person(user, Consistency::Strong).await?;
+        Ok(rows.user.map_or(now, |row| row.session_start(now)))
     }
 
     async fn rows_of(&self, candidate: &Candidate) -> Result<PersonRows, StoreError> {

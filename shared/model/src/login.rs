@@ -125,16 +125,22 @@ pub enum Conflict {
     PersonChanged,
 }
 
+/// How long after a person's first login a sibling of it may join them without their session. The answer that carries the
+/// session is on its way for as long as a callback takes; whoever has received it needs no joining.
+pub const SIBLING_WINDOW: Duration = Duration::from_secs(30);
+
 /// The person that a callback speaks for, before the account is known. `session` is the callback's own live session.
 ///
 /// A provisional person is taken up by whoever is signed in by now in that browser. Without a session it is good only
-/// while nobody else can have come between: the person's row does not exist, or it was made by a sibling login after this
-/// one began and nobody has logged out of it. On a shared computer this keeps the second person out of the first one's
-/// rows, however the first left.
+/// while nobody else can have come between: the person's row does not exist, or it was made a moment ago by a sibling
+/// login after this one began, and nobody has logged out of it. On a shared computer this keeps the second person out of
+/// the first one's rows, however the first left; and whoever carried the browser's binding away cannot wait at the provider
+/// for somebody to become that person.
 pub fn person(
     pending: &PendingLogin,
     session: Option<&UserId>,
     provisional_row: Option<&User>,
+    now: Timestamp,
 ) -> Result<Candidate, Conflict> {
     match (&pending.person, session) {
         (Person::Session { user, .. }, Some(session)) if user == session => Ok(Candidate::Known { user: user.clone() }),
@@ -142,8 +148,9 @@ pub fn person(
         (Person::Session { .. }, None) => Ok(Candidate::Stranger { user: None }),
         (Person::Provisional { .. }, Some(session)) => Ok(Candidate::Known { user: session.clone() }),
         (Person::Provisional { user }, None) => {
-            let untouched =
-                provisional_row.is_none_or(|row| row.created_at >= pending.created_at && row.last_logout_at.is_none());
+            let sibling =
+                |row: &User| row.created_at >= pending.created_at && now.since(row.created_at) <= SIBLING_WINDOW;
+            let untouched = provisional_row.is_none_or(|row| sibling(row) && row.last_logout_at.is_none());
             Ok(Candidate::Stranger { user: Some(user.clone()).filter(|_| untouched) })
         }
     }

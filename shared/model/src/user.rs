@@ -1,10 +1,12 @@
 //! The person: ended sessions and forced refreshes, on one row beside their connections.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Minute, SessionId, Timestamp, UserId, Version,
-    limits::{CLOCK_SKEW_MAX, ENDED_SESSIONS_MAX, FORCED_REFRESHES_PER_MINUTE},
+    limits::{ENDED_SESSIONS_MAX, FORCED_REFRESHES_PER_MINUTE},
 };
 
 /// A person's own row.
@@ -76,17 +78,19 @@ impl User {
     /// Whether a session of this person that began at `began_at` is still good.
     ///
     /// One that began before the person did is of an earlier person with this id, who deleted themselves: a browser that
-    /// kept its binding is given the id again. Siblings of the first login may begin a little earlier, by their clocks.
+    /// kept its binding is given the id again. Exactly, with nothing allowed for clocks: [`Self::session_start`] never
+    /// starts one earlier.
     pub fn admits(&self, session: SessionId, began_at: Timestamp) -> bool {
         let outlived = self.sessions_end_at.is_none_or(|end| began_at > end);
-        let of_this_person = began_at.plus(CLOCK_SKEW_MAX) >= self.created_at;
+        let of_this_person = began_at >= self.created_at;
         of_this_person && outlived && !self.ended_sessions.iter().any(|ended| ended.id == session)
     }
 
-    /// When a session that starts now begins: after everything that was ended, even within the same second.
+    /// When a session that starts now begins: not before the person did, whatever the clock that made their row, and after
+    /// everything that was ended, even within the same second.
     pub fn session_start(&self, now: Timestamp) -> Timestamp {
-        let after = |end: Timestamp| end.plus(std::time::Duration::from_secs(1));
-        self.sessions_end_at.map_or(now, |end| now.max(after(end)))
+        let after = |end: Timestamp| end.plus(Duration::from_secs(1));
+        now.max(self.created_at).max(self.sessions_end_at.map_or(now, after))
     }
 
     /// Ends one session.
@@ -167,9 +171,11 @@ mod tests {
         let seconds = Duration::from_secs;
         let again = User::new("u1".parse().unwrap(), NOW.plus(seconds(60)));
         assert!(!again.admits(session(1), NOW));
-        assert!(!again.admits(session(1), NOW.plus(seconds(49))));
-        // A sibling of the first login, on a machine whose clock is late.
-        assert!(again.admits(session(1), NOW.plus(seconds(50))));
+        assert!(!again.admits(session(1), NOW.plus(seconds(59))));
+        // A sibling of the first login, on a machine whose clock is late, starts its session by the row's.
+        let start = again.session_start(NOW.plus(seconds(50)));
+        assert_eq!(start, NOW.plus(seconds(60)));
+        assert!(again.admits(session(1), start));
     }
 
     #[test]
