@@ -2,15 +2,14 @@
 
 use mm_model::{
     Connection, ConnectionKey, Seat, Step, Timestamp, Version,
-    connection::Revocation,
     event::{Change, EventMark},
     limits::{LEASE_REUSABLE, LEASE_STRICT},
     step::{Claim, ClaimRevocation, Commit, FinishRevocation, Handoff, Release, Reseal, Seen, Sleep},
 };
 
 use super::samples::{
-    AWAKE, Checked, HOUR, NOW, Store, account, attempt, due, edited, first_link, gone, issuer, key, plant, sealed,
-    seconds, version,
+    AWAKE, Checked, HOUR, NOW, Store, attempt, due, edited, first_link, gone, key, owed, plant, sealed, seconds,
+    version,
 };
 use crate::ports::{Expected, Link, LinkOutcome, Outcome, StoreError, Unlink};
 
@@ -121,14 +120,6 @@ pub(super) async fn each_mark_is_told_once_and_in_order(store: Store) -> Checked
 }
 
 pub(super) async fn everything_owed_is_told_the_oldest_first(store: Store) -> Checked {
-    let owed = |n| Revocation {
-        version: version(n),
-        refresh_token: sealed(n),
-        account: account("another account"),
-        issuer: issuer(),
-        lease: None,
-        attempts: 0,
-    };
     // Down to the order: by their numbers they would come otherwise.
     let row = Connection { revocations: vec![owed(32), owed(30), owed(31)], ..connected(&due(&key("ann"), 1)) };
     plant(&store, &row).await?;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use mm_model::{
     AccountId, AttemptId, Connection, ConnectionKey, Issuer, ProviderId, Sealed, Seat, Step, Timestamp, User, UserId,
     Version,
-    connection::{Active, Lease, ReauthorizationReason, Status},
+    connection::{Active, Lease, ReauthorizationReason, Revocation, Status},
     event::EventMark,
     grant::Grant,
     limits::LEASE_STRICT,
@@ -144,6 +144,18 @@ pub(super) fn claimed(row: &Connection, owner: u32) -> Connection {
 /// The lease that attempt `owner` took a second ago.
 pub(super) fn lease(owner: u32) -> Lease {
     Lease { owner: attempt(owner), expires_at: NOW.minus(seconds(1)).plus(LEASE_STRICT) }
+}
+
+/// An intent to revoke the refresh token of pair `n`, of an account that nobody has here.
+pub(super) fn owed(n: u32) -> Revocation {
+    Revocation {
+        version: version(n),
+        refresh_token: sealed(n),
+        account: account("another account"),
+        issuer: issuer(),
+        lease: None,
+        attempts: 0,
+    }
 }
 
 /// The row, flagged a minute ago under version `n`.
