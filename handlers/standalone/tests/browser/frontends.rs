@@ -4,7 +4,7 @@ use axum::{Router, response::Html, routing::get};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};
 
-use crate::stage::{Browser, Form, Plan, Product};
+use crate::stage::{Browser, Deployment, Form, Plan, Product, Tls};
 
 /// A frontend of nobody's: an empty page at every path, on a port of its own, under both loopback names.
 struct Frontend {
@@ -51,22 +51,40 @@ async fn a_frontend_on_another_port_of_the_same_host_does_everything() {
     let frontend = Frontend::start().await;
     let home = frontend.at("127.0.0.1");
     let product = Product::start(Plan { frontend_url: Some(home.clone()), ..Plan::default() }).await;
-    let api = |path: &str| format!("{}{path}", product.url);
-    let browser = Browser::open().await;
-    browser.goto(&home).await;
+    a_frontend_does_everything(&Browser::open().await, &product.url, &home).await;
+    product.assert_clean().await;
+}
+
+#[tokio::test]
+async fn a_frontend_on_another_subdomain_does_everything() {
+    let frontend = Frontend::start().await;
+    let mut tls = Tls::new().await;
+    tls.run(frontend.port);
+    let home = format!("https://app.mm.test:{}", tls.port);
+    let product = Deployment::start("auth.mm.test", &home).await;
+    let names = "--host-resolver-rules=MAP *.mm.test 127.0.0.1";
+    let browser = Browser::open_with(&[names, "--ignore-certificate-errors"]).await;
+    a_frontend_does_everything(&browser, &product.url, &home).await;
+    product.assert_clean();
+}
+
+/// The whole contract from a page at `home`, an origin that is not the backend's.
+async fn a_frontend_does_everything(browser: &Browser, backend: &str, home: &str) {
+    let api = |path: &str| format!("{backend}{path}");
+    browser.goto(home).await;
     assert_eq!(codes(&browser.call("GET", &api("/auth/connections")).await), (&json!(401), &json!("no_session")));
 
     // By POST, as a frontend that asks before it leaves.
     let begun = browser.call("POST", &api("/auth/soundcloud/login?return_to=/player?list=1")).await;
     assert_eq!(begun["status"], 200, "{begun}");
-    follow(&browser, begun["body"]["authorization_url"].as_str().unwrap()).await;
-    assert_eq!(browser.decide(&home, "alice", "allow").await, [Form::Login, Form::Consent]);
+    follow(browser, begun["body"]["authorization_url"].as_str().unwrap()).await;
+    assert_eq!(browser.decide(home, "alice", "allow").await, [Form::Login, Form::Consent]);
     let landed = browser.url().await;
     assert_eq!(landed, format!("{home}/player?list=1&mm_result=connected&mm_provider=soundcloud"));
 
     // By navigation.
-    follow(&browser, &api("/auth/spotify/login?return_to=/")).await;
-    assert_eq!(browser.decide(&home, "alice", "allow").await, [Form::Login, Form::Consent]);
+    follow(browser, &api("/auth/spotify/login?return_to=/")).await;
+    assert_eq!(browser.decide(home, "alice", "allow").await, [Form::Login, Form::Consent]);
     assert_eq!(browser.url().await, format!("{home}/?mm_result=connected&mm_provider=spotify"));
 
     let connections = browser.call("GET", &api("/auth/connections")).await;
@@ -88,7 +106,6 @@ async fn a_frontend_on_another_port_of_the_same_host_does_everything() {
     assert_eq!(browser.call("DELETE", &api("/auth/spotify")).await["status"], 204);
     assert_eq!(browser.call("POST", &api("/auth/logout")).await["status"], 204);
     assert_eq!(codes(&browser.call("GET", &api("/auth/connections")).await), (&json!(401), &json!("no_session")));
-    product.assert_clean().await;
 }
 
 #[tokio::test]

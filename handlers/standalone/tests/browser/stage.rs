@@ -1,18 +1,22 @@
 //! What every journey stands on: a product, a browser before it, and ways to wait.
 
 mod browser;
+mod deployment;
 mod page;
 mod processes;
 mod product;
 mod proxy;
+mod tls;
 mod webdriver;
 
 use std::{fmt::Debug, time::Duration};
 
 pub(crate) use browser::Browser;
+pub(crate) use deployment::Deployment;
 pub(crate) use page::{Card, Form};
 pub(crate) use product::{Plan, Product};
 pub(crate) use proxy::{Cookies, Proxy};
+pub(crate) use tls::Tls;
 
 /// How long anything may take to show. A machine with two busy cores needs seconds for a page; nothing waits this long
 /// unless the test fails.

@@ -36,9 +36,14 @@ pub(crate) struct Tab(String);
 
 impl Browser {
     pub(crate) async fn open() -> Self {
+        Self::open_with(&[]).await
+    }
+
+    /// Opens one with more flags than usual.
+    pub(crate) async fn open_with(more: &[&str]) -> Self {
         let profile = TempDir::new().unwrap();
         let profile_flag = format!("--user-data-dir={}", profile.path().display());
-        let flags: Vec<&str> = FLAGS.into_iter().chain([profile_flag.as_str()]).collect();
+        let flags: Vec<&str> = FLAGS.iter().chain(more).copied().chain([profile_flag.as_str()]).collect();
         Self { driver: WebDriver::start(&flags).await, _profile: profile }
     }
 
