@@ -2,6 +2,7 @@
 //! a clock and dice that the tests own.
 
 mod attacks;
+mod canaries;
 mod contract;
 mod duplicates;
 mod first;
