@@ -47,6 +47,12 @@ pub(crate) struct Flags {
     pub(crate) token_lifetime: Option<u64>,
 }
 
+/// Tells why the server does not run.
+pub(crate) fn complain(line: &str) {
+    // A terminal that is gone needs no telling.
+    let _gone = writeln!(std::io::stderr().lock(), "{line}");
+}
+
 /// Tells the person at the terminal.
 pub(crate) fn tell(line: &str) {
     let mut out = std::io::stdout().lock();

@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            flags::tell(&format!("multimusic: {failure}"));
+            flags::complain(&format!("multimusic: {failure}"));
             if failure.is_configuration() { ExitCode::from(EXIT_CONFIG) } else { ExitCode::FAILURE }
         }
     }

@@ -9,14 +9,15 @@ use mm_boot::{
     config::{Credentials, Overrides},
     telemetry,
 };
-use mm_embedded::{clock::SystemClock, dice::SystemRng, queue::QueueSettings};
+use mm_embedded::{clock::SystemClock, dice::SystemRng, queue::QueueSettings, store::OpenError};
 use mm_engine::{
     CipherError, Offer, Offers, chain,
     ports::{Clock, KeyError},
 };
 use mm_model::limits::{PROVIDER_PROCESSING_MAX, PROVIDER_TIMEOUT};
 use mm_oauth::{
-    Catalogue, ClientSecret, ClientSecrets, Deadlines, ProviderClient, Registration, SecretPair, StaticSecrets,
+    Catalogue, ClientSecret, ClientSecrets, Deadlines, InvalidRegistration, ProviderClient, Registration, SecretPair,
+    StaticSecrets,
 };
 use mm_standalone::{
     Backend, Blueprint, StartError,
@@ -25,6 +26,7 @@ use mm_standalone::{
 };
 use mm_web::{
     Origins, SessionKeys,
+    client_address::{InvalidProxies, TrustedProxies},
     rate_limit::Throttle,
     same_site::{RedirectUri, same_site_check},
 };
@@ -94,6 +96,8 @@ pub(crate) async fn run(flags: Flags) -> Result<(), Failure> {
     let origins = Origins::new(config.public_url.clone(), config.frontends.clone())
         .map_err(|error| Failure::Config(error.to_string()))?;
     check_sites(&config, &origins)?;
+    let proxies: TrustedProxies =
+        config.trusted_proxies.parse().map_err(|error: InvalidProxies| Failure::Config(error.to_string()))?;
     let place = sandbox::wanted(&flags, &config)?;
 
     let listener = bind(config.port, "PORT or --port").await?;
@@ -116,7 +120,7 @@ pub(crate) async fn run(flags: Flags) -> Result<(), Failure> {
     let page = config
         .dev_page
         .then(|| page::routes(&backend.surface, PageContext { speed: flags.speed, sandbox_url: sandbox_url.clone() }));
-    let router = routes::product(&backend.surface, Some(throttle(&config, &backend)), page);
+    let router = routes::product(&backend.surface, Some(throttle(&config, proxies, &backend)), page);
     let sandbox = beside.map(Beside::serve);
     let mut pumps = tokio::spawn(pump::run(Arc::new(backend.clone()), stopped.clone()));
     let serving = tokio::spawn(server::serve(listener, router, stopped));
@@ -157,7 +161,7 @@ fn check_sites(config: &Config, origins: &Origins) -> Result<(), Failure> {
         .providers
         .iter()
         .map(|credentials| RedirectUri {
-            variable: format!("{}_REDIRECT_URI", credentials.provider.as_str().to_uppercase().replace('-', "_")),
+            variable: credentials.variable("REDIRECT_URI"),
             url: credentials.redirect_uri.clone(),
         })
         .collect();
@@ -178,7 +182,7 @@ fn real_offers(
             credentials.redirect_uri.clone(),
             credentials.scopes.clone(),
         )
-        .map_err(|error| Failure::Config(format!("{}: {error}", credentials.provider)))?;
+        .map_err(|error| Failure::Config(format!("{}: {error}", registration_variable(credentials, &error))))?;
         offers.push(Offer { provider: provider.clone(), registration });
         let secret = |secret: &mm_boot::config::Secret| ClientSecret::new(secret.expose().to_owned());
         let pair = SecretPair {
@@ -228,9 +232,10 @@ async fn open(
     Backend::open(blueprint).await.map_err(refused_start)
 }
 
-/// The keys are configuration: theirs is the exit code of a wrong value.
+/// The data directory and the keys are configuration: theirs is the exit code of a wrong value.
 fn refused_start(error: StartError) -> Failure {
     match error {
+        StartError::Store(error @ OpenError::Inaccessible { .. }) => Failure::Config(chain(&error)),
         StartError::Keys(error) => Failure::Config(chain(&error)),
         StartError::Key(error) => Failure::Config(format!("ENCRYPTION_KEY: {error}")),
         StartError::Cipher(CipherError::Keys { source: KeyError::Refused { .. }, .. }) => {
@@ -240,11 +245,21 @@ fn refused_start(error: StartError) -> Failure {
     }
 }
 
-fn throttle(config: &Config, backend: &Backend) -> Throttle {
+/// The variable that a refused registration was made from.
+fn registration_variable(credentials: &Credentials, error: &InvalidRegistration) -> String {
+    credentials.variable(match error {
+        InvalidRegistration::RedirectUri | InvalidRegistration::LocalhostRedirect { .. } => "REDIRECT_URI",
+        InvalidRegistration::Scopes => "SCOPES",
+        // `ClientId` and `Issuer`, which is made of it; the enum may grow.
+        _ => "CLIENT_ID",
+    })
+}
+
+fn throttle(config: &Config, proxies: TrustedProxies, backend: &Backend) -> Throttle {
     let clock = Arc::clone(&backend.clock);
     Throttle {
         limiter: routes::limiter(config.dev_page, backend.engine.random()),
-        proxies: config.trusted_proxies.iter().copied().collect(),
+        proxies,
         now: Box::new(move || clock.now()),
     }
 }

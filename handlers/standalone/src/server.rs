@@ -4,7 +4,7 @@ mod patience;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use axum::{Router, body::Body};
+use axum::{Router, body::Body, response::IntoResponse as _};
 use http::{Request, Response};
 use hyper::{
     body::Incoming,
@@ -18,14 +18,17 @@ use hyper_util::{
 use mm_web::{Problem, ProblemKind, rate_limit::Peer};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, watch},
 };
 use tower::ServiceExt as _;
 
 use patience::{Patient, Timely};
 
-/// Connections at once. Each may hold [`HEADER_BYTES_MAX`]: 64 MB at worst.
+/// Connections at once. Each may hold [`HEADER_BYTES_MAX`]: 128 MiB at worst.
 const CONNECTIONS_MAX: usize = 4096;
+
+/// Descriptors kept for everything else: files, and calls to providers, which must not starve under a crowd of clients.
+const DESCRIPTORS_KEPT: usize = 256;
 
 /// How long the head of a request may take to arrive; also how long a connection may be idle between two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
@@ -61,17 +64,18 @@ impl<S> Answers for S where
 {
 }
 
-/// Serves `router` until `stop` says so, then lets answers under way finish for at most [`DRAIN`].
+/// Serves `router` until `stop` says so, then lets work and answers under way finish for at most [`DRAIN`].
 pub async fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>) {
     let graceful = GracefulShutdown::new();
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let slots = Arc::new(Semaphore::new(connections_max()));
+    let work = Work::default();
     loop {
         let accepted = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => break,
             accepted = accept(&listener, &slots) => accepted,
         };
         if let Some((stream, peer, slot)) = accepted {
-            let connection = graceful.watch(connection(stream, router.clone(), Peer(peer)));
+            let connection = graceful.watch(connection(stream, router.clone(), Peer(peer), work.clone()));
             tokio::spawn(async move {
                 // An error is a client that went away or was too slow: nothing of ours.
                 let _ended = connection.await;
@@ -80,9 +84,71 @@ pub async fn serve(listener: TcpListener, router: Router, mut stop: watch::Recei
         }
     }
     drop(listener);
-    let drained = tokio::time::timeout(DRAIN, graceful.shutdown()).await;
-    if drained.is_err() {
+    let drained = tokio::time::timeout(DRAIN, async {
+        graceful.shutdown().await;
+        work.ended().await;
+    });
+    if drained.await.is_err() {
         tracing::warn!("stop: some answers were not finished in time");
+    }
+}
+
+/// As many as the machine lets this process have, descriptors for everything else put aside.
+fn connections_max() -> usize {
+    let asked = u64::try_from(CONNECTIONS_MAX + DESCRIPTORS_KEPT).unwrap_or(u64::MAX);
+    match rlimit::increase_nofile_limit(asked) {
+        Ok(limit) => {
+            let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+            limit.saturating_sub(DESCRIPTORS_KEPT).clamp(1, CONNECTIONS_MAX)
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the limit of descriptors could not be read");
+            DESCRIPTORS_KEPT
+        }
+    }
+}
+
+/// The requests at work. Each runs on a task of its own, so that it ends as it would have when its client goes away in the
+/// middle: a login whose code is redeemed is stored, whoever still waits for its answer.
+#[derive(Clone)]
+struct Work {
+    /// Held by each task; the last one that is dropped ends `all_ended`.
+    holder: mpsc::Sender<Infallible>,
+    all_ended: Arc<Mutex<mpsc::Receiver<Infallible>>>,
+}
+
+impl Default for Work {
+    fn default() -> Self {
+        let (holder, all_ended) = mpsc::channel(1);
+        Self { holder, all_ended: Arc::new(Mutex::new(all_ended)) }
+    }
+}
+
+impl Work {
+    /// The answer to a request, or the problem that takes its place; the work goes on after [`REQUEST_TIMEOUT`] too.
+    async fn answer(self, router: Router, request: Request<Body>) -> Response<Body> {
+        let holder = self.holder.clone();
+        let answer = tokio::spawn(async move {
+            let answer = router.oneshot(request).await;
+            drop(holder);
+            answer
+        });
+        let problem = match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
+            Ok(Ok(Ok(response))) => return response,
+            Ok(Err(error)) => {
+                tracing::error!(%error, "a request's task ended by a fault");
+                ProblemKind::Internal
+            }
+            Err(_late) => ProblemKind::StoreUnavailable,
+        };
+        Problem::new(problem).into_response()
+    }
+
+    /// Waits until no request is at work.
+    async fn ended(self) {
+        let Self { holder, all_ended } = self;
+        drop(holder);
+        let _nobody_holds = all_ended.lock().await.recv().await;
     }
 }
 
@@ -105,17 +171,18 @@ async fn accept(
     }
 }
 
-fn connection(stream: TcpStream, router: Router, peer: Peer) -> Connection<TokioIo<Patient<TcpStream>>, impl Answers> {
+fn connection(
+    stream: TcpStream,
+    router: Router,
+    peer: Peer,
+    work: Work,
+) -> Connection<TokioIo<Patient<TcpStream>>, impl Answers> {
     let service = service_fn(move |request: Request<Incoming>| {
-        let router = router.clone();
+        let (router, work) = (router.clone(), work.clone());
         async move {
             let mut request = request.map(|body| Body::new(Timely::new(body, BODY_TIMEOUT)));
             request.extensions_mut().insert(peer);
-            let answer = tokio::time::timeout(REQUEST_TIMEOUT, router.oneshot(request)).await;
-            Ok::<_, Infallible>(match answer {
-                Ok(Ok(response)) => response,
-                Err(_late) => axum::response::IntoResponse::into_response(Problem::new(ProblemKind::StoreUnavailable)),
-            })
+            Ok::<_, Infallible>(work.answer(router, request).await)
         }
     });
     Builder::new()

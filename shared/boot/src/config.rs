@@ -7,10 +7,9 @@ mod tests;
 
 use std::{fmt, net::SocketAddr, num::NonZeroU16, path::PathBuf, time::Duration};
 
-use ipnet::IpNet;
 use mm_model::limits::AWAKE_WINDOW;
 use mm_oauth::Catalogue;
-use url::Url;
+use url::{Host, Url};
 use zeroize::ZeroizeOnDrop;
 
 pub use providers::Credentials;
@@ -51,8 +50,8 @@ pub struct Config {
     pub admin_addr: SocketAddr,
     /// `DATA_DIR`: where everything is kept.
     pub data_dir: PathBuf,
-    /// `TRUSTED_PROXIES`: whose `X-Forwarded-For` is believed.
-    pub trusted_proxies: Vec<IpNet>,
+    /// `TRUSTED_PROXIES`: whose `X-Forwarded-For` is believed; unread, the HTTP boundary says whether it is a list of them.
+    pub trusted_proxies: String,
     /// `DEV_PAGE`: whether `/` answers with the page.
     pub dev_page: bool,
     /// `AWAKE_HOURS`: how long a connection that nobody reads is kept fresh.
@@ -121,6 +120,14 @@ impl Config {
         };
         let dev_page = flag(env, "DEV_PAGE")?;
         let public_url = public_url(env, port, dev_page)?;
+        if dev_page && !is_loopback(&public_url) {
+            return Err(ConfigError::new(
+                "DEV_PAGE",
+                "left out where PUBLIC_URL is not on this machine",
+                "the page is for developers: it shows and does more than strangers should see, and widens the limits",
+            ));
+        }
+        let trusted_proxies = trusted_proxies(env, &public_url)?;
         let frontends = frontends(env)?;
         let providers = providers::read(env, catalogue, &public_url)?;
         let hours: u32 = parsed(env, "AWAKE_HOURS", "whole hours from 1 to 8760", "leave it out for 24")?
@@ -138,7 +145,7 @@ impl Config {
                 .data_dir
                 .or_else(|| env.get("DATA_DIR").map(PathBuf::from))
                 .unwrap_or_else(|| "data".into()),
-            trusted_proxies: trusted_proxies(env)?,
+            trusted_proxies,
             dev_page,
             awake_window: Duration::from_secs(u64::from(hours) * 3600),
             providers,
@@ -193,18 +200,27 @@ fn frontends(env: &Environment) -> Result<Vec<Url>, ConfigError> {
     texts.map(parse).collect()
 }
 
-fn trusted_proxies(env: &Environment) -> Result<Vec<IpNet>, ConfigError> {
-    let texts = env.get("TRUSTED_PROXIES").into_iter().flat_map(|list| list.split(','));
-    let parse = |text: &str| {
-        text.trim().parse().map_err(|_| {
-            ConfigError::new(
-                "TRUSTED_PROXIES",
-                "network prefixes separated by commas, such as 127.0.0.1/32",
-                "leave it out where browsers connect directly",
-            )
-        })
-    };
-    texts.map(parse).collect()
+/// The server listens on this machine only: others reach it through a proxy, and without knowing that proxy every limit per
+/// address would be one limit for everybody.
+fn trusted_proxies(env: &Environment, public_url: &Url) -> Result<String, ConfigError> {
+    match env.get("TRUSTED_PROXIES") {
+        Some(text) => Ok(text.to_owned()),
+        None if is_loopback(public_url) => Ok(String::new()),
+        None => Err(ConfigError::new(
+            "TRUSTED_PROXIES",
+            "the networks of the proxies in front of this server, such as 127.0.0.1/32, where PUBLIC_URL is not on this machine",
+            "set it: their X-Forwarded-For tells one client from another",
+        )),
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
 }
 
 fn session_secrets(env: &Environment) -> Result<Option<SessionSecrets>, ConfigError> {
@@ -217,5 +233,12 @@ fn session_secrets(env: &Environment) -> Result<Option<SessionSecrets>, ConfigEr
         text => Ok(text.map(Secret::from)),
     };
     let (current, previous) = (secret("JWT_SECRET")?, secret("JWT_SECRET_PREVIOUS")?);
+    if current.is_none() && previous.is_some() {
+        return Err(ConfigError::new(
+            "JWT_SECRET",
+            "set where JWT_SECRET_PREVIOUS is",
+            "without it the previous one is not looked at, and everybody is logged out",
+        ));
+    }
     Ok(current.map(|current| SessionSecrets { current, previous }))
 }

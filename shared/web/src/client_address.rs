@@ -48,12 +48,6 @@ impl TrustedProxies {
     }
 }
 
-impl FromIterator<IpNet> for TrustedProxies {
-    fn from_iter<T: IntoIterator<Item = IpNet>>(networks: T) -> Self {
-        Self(networks.into_iter().collect())
-    }
-}
-
 /// Reads `TRUSTED_PROXIES`: CIDRs or single addresses, separated by commas. Empty is none.
 impl FromStr for TrustedProxies {
     type Err = InvalidProxies;

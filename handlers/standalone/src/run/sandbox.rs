@@ -41,7 +41,11 @@ pub(super) enum Place {
 /// Twins only where no real provider is configured, and never where others than this machine's browsers come.
 pub(super) fn wanted(flags: &Flags, config: &Config) -> Result<Option<Place>, Failure> {
     let by_itself = cfg!(debug_assertions) && config.dev_page && config.providers.is_empty();
-    let flag = if flags.sandbox_url.is_some() { "--sandbox-url" } else { "--sandbox" };
+    let flag = match (&flags.sandbox_url, flags.sandbox) {
+        (Some(_), _) => "--sandbox-url",
+        (None, true) => "--sandbox",
+        (None, false) => "DEV_PAGE without credentials offers the sandbox, which",
+    };
     let refuse = |why: &str| Err(Failure::Config(format!("{flag} {why}")));
     if !flags.sandbox && flags.sandbox_url.is_none() && !by_itself {
         return if flags.speed == 1 {
@@ -80,7 +84,7 @@ pub(super) async fn clock(config: &Config, speed: u32) -> Result<Arc<dyn Clock>,
     let data_dir = data_dir(config);
     let made = DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(&data_dir);
     made.map_err(|error| {
-        Failure::Start(format!("{} cannot be made: {error}; choose another DATA_DIR", data_dir.display()).into())
+        Failure::Config(format!("DATA_DIR: {} cannot be made ({error}); choose another one", data_dir.display()))
     })?;
     let earlier = SqliteStore::open(&data_dir).map_err(|error| refused_start(StartError::from(error)))?;
     let ticked = earlier.tick().await.map_err(|error| refused_start(StartError::from(error)))?;

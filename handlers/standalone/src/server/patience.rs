@@ -147,7 +147,7 @@ mod tests {
     #[tokio::test]
     async fn a_slow_reader_who_gets_on_is_waited_for() {
         let (near, mut far) = duplex(16);
-        let mut near = Patient::new(near, Duration::from_secs(60));
+        let mut near = Patient::new(near, Duration::from_mins(1));
         let writing = tokio::spawn(async move { near.write_all(&[7; 64]).await });
         let mut bytes = [0; 64];
         for byte in &mut bytes {

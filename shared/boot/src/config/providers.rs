@@ -32,21 +32,33 @@ pub(super) fn read(
     catalogue.iter().filter_map(|provider| credentials(env, &provider.id, public_url).transpose()).collect()
 }
 
-/// The variables' prefix: `apple-music` has `APPLE_MUSIC_CLIENT_ID`.
-fn prefix(provider: &ProviderId) -> String {
-    provider.as_str().to_ascii_uppercase().replace('-', "_")
+impl Credentials {
+    /// The name of one of the provider's variables.
+    pub fn variable(&self, suffix: &str) -> String {
+        variable(&self.provider, suffix)
+    }
 }
 
+/// `apple-music` has `APPLE_MUSIC_CLIENT_ID`.
+fn variable(provider: &ProviderId, suffix: &str) -> String {
+    format!("{}_{suffix}", provider.as_str().to_ascii_uppercase().replace('-', "_"))
+}
+
+/// What is worth nothing without credentials.
+const FURTHER: [&str; 3] = ["CLIENT_SECRET_PREVIOUS", "REDIRECT_URI", "SCOPES"];
+
 fn credentials(env: &Environment, provider: &ProviderId, public_url: &Url) -> Result<Option<Credentials>, ConfigError> {
-    let prefix = prefix(provider);
-    let name = |suffix: &str| format!("{prefix}_{suffix}");
+    let name = |suffix: &str| variable(provider, suffix);
     let (id, secret) = (env.get(&name("CLIENT_ID")), env.get(&name("CLIENT_SECRET")));
     let missing = |suffix: &str| {
         let shape = format!("the {provider} application's, as its developer page shows it");
-        ConfigError::new(&name(suffix), &shape, &format!("set it, or remove the other {prefix}_ variables"))
+        ConfigError::new(&name(suffix), &shape, "set it, or remove the provider's other variables")
     };
     let (client_id, client_secret) = match (id, secret) {
-        (None, None) => return Ok(None),
+        (None, None) => {
+            let stray = FURTHER.iter().any(|suffix| env.get(&name(suffix)).is_some());
+            return if stray { Err(missing("CLIENT_ID")) } else { Ok(None) };
+        }
         (Some(_), None) => return Err(missing("CLIENT_SECRET")),
         (None, Some(_)) => return Err(missing("CLIENT_ID")),
         (Some(id), Some(secret)) => (id.to_owned(), Secret::from(secret)),
@@ -56,7 +68,10 @@ fn credentials(env: &Environment, provider: &ProviderId, public_url: &Url) -> Re
         Some(text) => Url::parse(text.trim()).ok(),
         None => default,
     };
-    let redirect_uri = redirect_uri.ok_or_else(|| {
+    // Any other path is answered by nobody here, and no two providers may share one (RFC 9700 §4.4.2).
+    let callback = format!("/auth/{provider}/callback");
+    let ours = |url: &Url| url.path() == callback && url.query().is_none() && url.fragment().is_none();
+    let redirect_uri = redirect_uri.filter(ours).ok_or_else(|| {
         let shape = format!("{public_url}auth/{provider}/callback, exactly as registered at the provider");
         ConfigError::new(&name("REDIRECT_URI"), &shape, "leave it out for just that")
     })?;

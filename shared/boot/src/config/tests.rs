@@ -36,12 +36,18 @@ fn every_wrong_value_is_named_with_its_shape_and_remedy() {
         ("PUBLIC_URL", "example.com"),
         ("FRONTEND_URL", "https://a.example, nonsense"),
         ("ADMIN_ADDR", "9090"),
-        ("TRUSTED_PROXIES", "10.0.0.0/99"),
+        ("SPOTIFY_REDIRECT_URI", "http://127.0.0.1:8080/auth/spotify/callback"),
+        ("JWT_SECRET_PREVIOUS", "a secret of more than thirty-two characters"),
         ("AWAKE_HOURS", "0"),
         ("JWT_SECRET", "short"),
     ] {
         let text = refused([(name, value)]);
-        assert!(text.starts_with(&format!("{name} must be ")) && text.contains("; "), "{text}");
+        let blamed = match name {
+            "SPOTIFY_REDIRECT_URI" => "SPOTIFY_CLIENT_ID",
+            "JWT_SECRET_PREVIOUS" => "JWT_SECRET",
+            name => name,
+        };
+        assert!(text.starts_with(&format!("{blamed} must be ")) && text.contains("; "), "{text}");
     }
 }
 
@@ -57,10 +63,30 @@ fn half_of_a_providers_credentials_is_a_mistake() {
 fn a_redirect_uri_is_the_callback_unless_it_is_given() {
     let env = [
         ("PUBLIC_URL", "https://auth.example.com"),
+        ("TRUSTED_PROXIES", "127.0.0.1/32"),
         ("SPOTIFY_CLIENT_ID", "abc"),
         ("SPOTIFY_CLIENT_SECRET", "canary-secret"),
     ];
     let config = read(&env.into()).unwrap();
     assert_eq!(config.providers[0].redirect_uri.as_str(), "https://auth.example.com/auth/spotify/callback");
     assert!(!format!("{config:?}").contains("canary"), "no secret is shown");
+}
+
+#[test]
+fn strangers_come_through_a_known_proxy_and_see_no_developers_page() {
+    let text = read(&[("PUBLIC_URL", "https://auth.example.com")].into()).unwrap_err().to_string();
+    assert!(text.starts_with("TRUSTED_PROXIES must be"), "{text}");
+    let text = refused([("PUBLIC_URL", "https://auth.example.com"), ("TRUSTED_PROXIES", "127.0.0.1/32")]);
+    assert!(text.starts_with("DEV_PAGE must be"), "{text}");
+}
+
+#[test]
+fn a_redirect_uri_is_the_callback_of_its_provider() {
+    for elsewhere in ["/nowhere", "/auth/soundcloud/callback", "/auth/spotify/callback?x=1", "/auth/spotify/callback#x"]
+    {
+        let uri = format!("http://127.0.0.1:8080{elsewhere}");
+        let text =
+            refused([("SPOTIFY_CLIENT_ID", "a"), ("SPOTIFY_CLIENT_SECRET", "b"), ("SPOTIFY_REDIRECT_URI", &uri)]);
+        assert!(text.starts_with("SPOTIFY_REDIRECT_URI must be"), "{text}");
+    }
 }
