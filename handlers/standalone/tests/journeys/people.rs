@@ -1,6 +1,7 @@
 //! Who is who: which person a login makes, joins or becomes, and who never becomes whom.
 
 mod accounts;
+mod household;
 mod shared_computer;
 mod tabs;
 

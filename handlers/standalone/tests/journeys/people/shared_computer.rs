@@ -211,3 +211,43 @@ async fn a_first_login_that_is_finished_by_somebody_with_a_session_is_theirs() {
     assert_eq!(user(&browser), bob);
     assert_eq!(people(&world.rows()), BTreeSet::from([bob]));
 }
+
+/// Two tabs, and only the session cookie is gone: the second tab cannot tell a stranger from a sibling whose session is
+/// still on its way, but that is over in half a minute.
+#[tokio::test]
+async fn nor_by_a_sibling_tab_once_the_session_must_have_arrived() {
+    let mut world = World::new().await;
+    let browser = world.browser();
+    let [soundcloud, spotify, youtube] = [
+        browser.start_login("soundcloud", "").await,
+        browser.start_login("spotify", "").await,
+        browser.start_login("youtube", "").await,
+    ];
+    assert_eq!(open(&browser, &browser.consent(&soundcloud, "alice")).await.login_result(), "connected");
+    let alice = user(&browser);
+    browser.forget_cookie(SESSION);
+    world.sleep_through(Duration::from_secs(30));
+    let late = browser.copied();
+    assert_eq!(open(&late, &late.consent(&spotify, "alice")).await.login_result(), "connected");
+    assert_eq!(user(&late), alice, "30 s: still a sibling");
+    world.sleep_through(Duration::from_secs(1));
+    assert_eq!(open(&browser, &browser.consent(&youtube, "bob")).await.login_result(), "connected");
+    assert_ne!(user(&browser), alice, "31 s: somebody else");
+    assert_eq!(accounts(&browser).await, BTreeSet::from([account(&world, "youtube", "bob")]));
+}
+
+/// Somebody carried the binding away before the first login and waits at the provider until it is over.
+#[tokio::test]
+async fn attack_binding_carried_away_to_join_a_person_later() {
+    let mut world = World::new().await;
+    let victim = world.browser();
+    let attacker = world.browser();
+    victim.start_login("spotify", "").await;
+    attacker.set_cookie(BINDING, &victim.cookie(BINDING).unwrap());
+    let waiting = attacker.start_login("soundcloud", "").await;
+    victim.connect("spotify", "victim").await;
+    world.sleep_through(Duration::from_secs(31));
+    assert_eq!(open(&attacker, &attacker.consent(&waiting, "attacker")).await.login_result(), "connected");
+    assert_ne!(user(&attacker), user(&victim));
+    assert_eq!(attacker.get("/auth/spotify/token").await.code(), "not_connected");
+}
