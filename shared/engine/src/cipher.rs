@@ -5,27 +5,25 @@
 //! AES-256-GCM with its user, provider, version and field as associated data: a row whose ciphertext was swapped with
 //! another's does not open. Opening a token on the hot path calls nobody.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
-};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
     hkdf,
 };
-use mm_model::{AccessToken, ConnectionKey, RefreshToken, Sealed, Timestamp, Version};
-use tokio::sync::Mutex;
+use mm_model::{AccessToken, ConnectionKey, RefreshToken, Sealed, Version};
 use zeroize::Zeroizing;
 
-use crate::ports::{
-    BranchKey, Clock, ConnectionStore, Family, KeyContext, KeyError, KeyService, Rng, StoreError, WrappedKey,
+use crate::{
+    ports::{
+        BranchKey, Clock, ConnectionStore, Family, KeyContext, KeyError, KeyService, Rng, StoreError, WrappedKey,
+    },
+    refresh::chain,
 };
 
-/// How long unwrapped branch keys are kept: one call to the key service per process and this span.
-pub(crate) const KEY_CACHE_LIFETIME: Duration = Duration::from_mins(5);
+mod cache;
+
+use cache::{Cache, Unwrapped};
 
 /// The sealed form's first byte.
 const FORMAT: u8 = 1;
@@ -100,6 +98,17 @@ pub enum CipherError {
     Sealing,
 }
 
+impl CipherError {
+    /// Whether keys or their rows are out of reach for now. A key service that refuses has been told to.
+    const fn passes_by_itself(&self) -> bool {
+        match self {
+            Self::Keys { source, .. } => matches!(source, KeyError::Unavailable(_)),
+            Self::Rows { source, .. } => matches!(source, StoreError::Unavailable { .. }),
+            Self::NoKey { .. } | Self::NotThisRow { .. } | Self::Sealing => false,
+        }
+    }
+}
+
 /// Seals and opens tokens; see the module's description.
 pub struct TokenCipher {
     table: String,
@@ -115,19 +124,6 @@ impl fmt::Debug for TokenCipher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenCipher").field("table", &self.table).finish_non_exhaustive()
     }
-}
-
-#[derive(Default)]
-struct Cache {
-    ready: RwLock<Option<Arc<Unwrapped>>>,
-    /// One loader at a time: a hundred readers that miss together make one call to the key service.
-    loading: Mutex<()>,
-}
-
-struct Unwrapped {
-    newest: u32,
-    keys: BTreeMap<u32, BranchKey>,
-    loaded_at: Timestamp,
 }
 
 /// Both families' newest keys at hand, so that sealing an answer needs nothing but the processor.
@@ -229,26 +225,36 @@ impl TokenCipher {
             Family::Access => &self.access,
             Family::Refresh => &self.refresh,
         };
-        if let Some(ready) = self.ready(cache, wanted) {
-            return Ok(ready);
+        let now = || self.clock.now();
+        if let Some(keys) = cache.fresh(wanted, now()) {
+            return Ok(keys);
         }
-        let _loading = cache.loading.lock().await;
-        if let Some(ready) = self.ready(cache, wanted) {
-            return Ok(ready);
+        let _loading = match (cache.loading.try_lock(), cache.old(wanted, now())) {
+            (Ok(loading), _) => loading,
+            // Somebody asks for new ones already, and may have to wait for them.
+            (Err(_), Some(old)) => return Ok(old),
+            (Err(_), None) => cache.loading.lock().await,
+        };
+        if let Some(keys) = cache.fresh(wanted, now()) {
+            return Ok(keys);
         }
-        let loaded = Arc::new(self.load(family, wanted, self.cached(cache).as_deref()).await?);
-        *cache.ready.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&loaded));
-        Ok(loaded)
-    }
-
-    fn cached(&self, cache: &Cache) -> Option<Arc<Unwrapped>> {
-        let ready = cache.ready.read().unwrap_or_else(PoisonError::into_inner).clone()?;
-        let fresh = self.clock.now().since(ready.loaded_at) < KEY_CACHE_LIFETIME;
-        fresh.then_some(ready)
-    }
-
-    fn ready(&self, cache: &Cache, wanted: Option<u32>) -> Option<Arc<Unwrapped>> {
-        self.cached(cache).filter(|ready| wanted.is_none_or(|wanted| ready.keys.contains_key(&wanted)))
+        let before = cache.fresh(None, now());
+        match self.load(family, wanted, before.as_deref()).await {
+            Ok(loaded) => Ok(cache.renew(loaded)),
+            Err(error) if error.passes_by_itself() => {
+                let Some(keys) = cache.old(wanted, now()) else { return Err(error) };
+                tracing::warn!(?family, error = %chain(&error), "cipher.reload: failed, going on with the keys at hand");
+                cache.put_off(now());
+                Ok(keys)
+            }
+            Err(error) => {
+                if before.is_none() {
+                    // They were taken away, not just out of reach.
+                    cache.clear();
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Unwraps the newest key, the wanted one, and those that were at hand before.
@@ -344,3 +350,6 @@ fn associated_data(key: &ConnectionKey, version: Version, field: Field) -> Vec<u
         .flat_map(|part| length(part).into_iter().chain(part.iter().copied()).collect::<Vec<_>>())
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

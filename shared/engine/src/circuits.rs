@@ -72,6 +72,10 @@ impl Engine {
         let circuit = self.store.circuit(provider).await?;
         let now = self.clock.now();
         self.circuits.note(provider, |seen| {
+            // Somebody else's probe was answered since: the failures before it are over here too.
+            if circuit == Circuit::Closed && seen.circuit != Circuit::Closed {
+                seen.failures = 0;
+            }
             seen.circuit = circuit;
             seen.read_at = Some(now);
         });
@@ -118,3 +122,6 @@ impl Engine {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

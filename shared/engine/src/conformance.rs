@@ -34,7 +34,7 @@ mod samples;
 mod steps;
 mod table;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod values;
 mod wheel;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{STORE_CASES, StoreSubject, store_case};
 
 mod flaws;
-mod memory;
+pub(crate) mod memory;
 mod queue;
 
 use flaws::Flaw;

@@ -27,7 +27,7 @@ const PAGE: usize = 7;
 /// How often a racer with a flaw lets others go first.
 const HOLE_YIELDS_MAX: u32 = 10_000;
 
-pub(super) struct MemoryStore {
+pub(crate) struct MemoryStore {
     flaw: Option<Flaw>,
     state: Mutex<State>,
     /// Racers that have come so far.
@@ -45,6 +45,11 @@ struct State {
 }
 
 impl MemoryStore {
+    /// An empty store without a flaw.
+    pub(crate) fn sound() -> Self {
+        Self::new(None)
+    }
+
     pub(super) fn new(flaw: Option<Flaw>) -> Self {
         Self { flaw, state: Mutex::default(), in_the_hole: AtomicU32::new(0) }
     }
