@@ -41,11 +41,12 @@ pub struct PostponeRevocation {
     pub attempt: AttemptId,
 }
 
-/// Leases every intent to a login, so that none is carried out while a grant is made that it would end. They are not
-/// withdrawn: a login may fail, and then they have to be carried out all the same.
+/// Leases every free intent to a login, so that none is carried out while a grant is made that it would end, whatever
+/// becomes of those that are under way: they are the login's to wait for. Nothing is withdrawn: a login may fail, and then
+/// all have to be carried out all the same. A hold is not renewed; it ends when its nudge was told that it would.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HoldRevocations {
-    /// The new owner of them all.
+    /// The new owner of what is free.
     pub attempt: AttemptId,
     /// The login's clock.
     pub now: Timestamp,
@@ -110,16 +111,13 @@ impl HoldRevocations {
             return Err(Refusal::NoSuchRevocation);
         }
         let mine = |lease: &Lease| lease.owner == self.attempt;
-        if row.revocations.iter().all(|owed| owed.lease.as_ref().is_some_and(mine)) {
-            return Err(Refusal::AlreadyMine);
-        }
-        let leases = row.revocations.iter().filter_map(|owed| owed.lease);
-        if let Some(lease) = leases.filter(|lease| !mine(lease)).find(|lease| lease.is_live(self.now)) {
-            return Err(Refusal::Leased { until: lease.expires_at });
-        }
+        let keeps_out = |lease: &Lease| mine(lease) || lease.is_live(self.now);
+        let free = |owed: &&mut Revocation| !owed.lease.as_ref().is_some_and(keeps_out);
         let lease = Lease { owner: self.attempt, expires_at: self.now.plus(self.lease) };
-        for owed in &mut row.revocations {
-            owed.lease = Some(lease);
+        let held = row.revocations.iter_mut().filter(free).map(|owed| owed.lease = Some(lease)).count();
+        if held == 0 {
+            let foreign = row.revocations.iter().filter_map(|owed| owed.lease).find(|lease| !mine(lease));
+            return Err(foreign.map_or(Refusal::AlreadyMine, |lease| Refusal::Leased { until: lease.expires_at }));
         }
         unmark(&mut row);
         Ok(row)

@@ -66,7 +66,7 @@ pub(in crate::conformance) async fn hold(store: Store) -> Checked {
     let mut stale = leased(31, 1);
     stale.lease.iter_mut().for_each(|lease| lease.expires_at = NOW);
     let mine = || vec![leased(30, 5), leased(31, 5)];
-    let until = lease(1).expires_at;
+    let taken = Refusal::Leased { until: lease(1).expires_at };
     let table = vec![
         applied("a tombstone's, and the mark goes", tombstone(), hold(5)),
         applied("an active row's, its own lease untouched", owing(live(1), vec![owed(30), owed(31)]), hold(5)),
@@ -75,26 +75,17 @@ pub(in crate::conformance) async fn hold(store: Store) -> Checked {
         applied("a flagged row's", owing(flagged_row(), vec![owed(31)]), hold(5)),
         applied("another's lease is over", owing(tombstone(), vec![owed(30), stale]), hold(5)),
         applied("a new intent beside what is held", owing(tombstone(), vec![leased(30, 5), owed(31)]), hold(5)),
-        refused(
-            "the last is under way",
-            owing(active(), vec![owed(30), leased(31, 1)]),
+        applied("the last is under way", owing(active(), vec![owed(30), leased(31, 1)]), hold(5)),
+        applied("the first is under way", owing(marked(), vec![leased(30, 1), owed(31)]), hold(5)),
+        applied(
+            "one is under way, one is mine",
+            owing(active(), vec![leased(30, 1), leased(31, 5), owed(32)]),
             hold(5),
-            Refusal::Leased { until },
         ),
-        refused(
-            "the first is under way",
-            owing(active(), vec![leased(30, 1), owed(31)]),
-            hold(5),
-            Refusal::Leased { until },
-        ),
-        refused(
-            "one of them is under way",
-            owing(active(), vec![leased(30, 5), leased(31, 1)]),
-            hold(5),
-            Refusal::Leased { until },
-        ),
+        refused("all that is left is under way", owing(active(), vec![leased(30, 5), leased(31, 1)]), hold(5), taken),
+        refused("all are under way", owing(marked(), vec![leased(30, 1), leased(31, 1)]), hold(5), taken),
         refused("my own write", owing(active(), mine()), hold(5), Refusal::AlreadyMine),
-        refused("another login's", owing(tombstone(), mine()), hold(6), Refusal::Leased { until }),
+        refused("another login's", owing(tombstone(), mine()), hold(6), taken),
         refused("nothing to hold", active(), hold(5), Refusal::NoSuchRevocation),
     ];
     holds(&store, table).await

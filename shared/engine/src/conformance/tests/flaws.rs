@@ -25,6 +25,8 @@ pub(super) enum Flaw {
     HoldKeepsTheMark,
     HoldTakesTheFirstOnly,
     HoldLosesWhatItHolds,
+    HoldRenewsItself,
+    HoldWantsThemAll,
     RefusedStepMakesARow,
     ClaimIsNotAtomic,
     ForceIsNotAtomic,
@@ -74,7 +76,7 @@ pub(super) enum Flaw {
 
 impl Flaw {
     /// Each flaw, and the case that has to find it.
-    pub(super) const ALL: [(Self, &'static str); 67] = [
+    pub(super) const ALL: [(Self, &'static str); 69] = [
         (Self::RefusalHidesTheRow, "steps::claim"),
         (Self::ClaimIgnoresTheLease, "steps::claim"),
         (Self::ClaimForgetsItself, "steps::claim"),
@@ -97,6 +99,8 @@ impl Flaw {
         (Self::HoldKeepsTheMark, "steps::hold"),
         (Self::HoldTakesTheFirstOnly, "steps::hold"),
         (Self::HoldLosesWhatItHolds, "steps::hold"),
+        (Self::HoldRenewsItself, "steps::hold"),
+        (Self::HoldWantsThemAll, "steps::hold"),
         (Self::RefusedStepMakesARow, "steps::an_absent_row"),
         (Self::ClaimIsNotAtomic, "races::one_claim_wins"),
         (Self::ForceIsNotAtomic, "races::forced_refreshes_are_counted"),

@@ -9,7 +9,8 @@ use std::{
 };
 
 use mm_model::{
-    Circuit, Connection, ConnectionKey, Minute, ProviderId, Seat, Step, Version, connection::Status,
+    Circuit, Connection, ConnectionKey, Minute, ProviderId, Seat, Step, Version,
+    connection::{Lease, Status},
     login::PendingLogin,
 };
 
@@ -131,6 +132,11 @@ impl MemoryStore {
                 row.revocations.extend(rest);
             }
             (Some(Flaw::HoldLosesWhatItHolds), Step::HoldRevocations(_), _) => row.revocations.clear(),
+            (Some(Flaw::HoldRenewsItself), Step::HoldRevocations(hold), _) => {
+                let leases = row.revocations.iter_mut().filter_map(|owed| owed.lease.as_mut());
+                let end = hold.now.plus(hold.lease);
+                leases.filter(|lease| lease.owner == hold.attempt).for_each(|lease| lease.expires_at = end);
+            }
             _ => {}
         }
         row
@@ -158,6 +164,11 @@ impl MemoryStore {
         }
         if lease_blind {
             seen.revocations.iter_mut().for_each(|owed| owed.lease = None);
+        }
+        if let (Step::HoldRevocations(hold), true) = (step, self.has(Flaw::HoldWantsThemAll)) {
+            let foreign = |lease: &Lease| lease.owner != hold.attempt && lease.is_live(hold.now);
+            let lease = seen.revocations.iter().filter_map(|owed| owed.lease).find(foreign);
+            seen.revocations.iter_mut().for_each(|owed| owed.lease = lease.or(owed.lease));
         }
         match step.apply(seen) {
             Ok(new) => {

@@ -134,9 +134,9 @@ fn a_login_holds_every_intent_and_loses_none() {
 }
 
 #[test]
-fn a_hold_that_was_outgrown_takes_the_new_intent_too() {
+fn a_hold_that_was_outgrown_takes_the_new_intent_and_is_not_renewed() {
     let row = owing(tombstone(), vec![under_way(4), owed(5)]);
-    makes(&hold(1), &row, &Connection { event: None, ..owing(row.clone(), vec![held(4, 1), held(5, 1)]) });
+    makes(&hold(1), &row, &Connection { event: None, ..owing(row.clone(), vec![under_way(4), held(5, 1)]) });
 }
 
 #[test]
@@ -151,9 +151,23 @@ fn a_hold_that_is_over_keeps_nobody_out() {
 }
 
 #[test]
-fn a_login_holds_nothing_while_one_intent_is_being_carried_out_and_nothing_where_nothing_is_owed() {
-    for intents in [vec![owed(4), under_way(5)], vec![under_way(5), owed(4)], vec![held(4, 7), under_way(5)]] {
+fn a_login_holds_what_is_free_whatever_is_under_way() {
+    for (intents, expected) in [
+        (vec![owed(4), under_way(5)], vec![held(4, 7), under_way(5)]),
+        (vec![under_way(5), owed(4), given_up(6)], vec![under_way(5), held(4, 7), held(6, 7)]),
+        (vec![held(4, 8), owed(5)], vec![held(4, 8), held(5, 7)]),
+    ] {
+        let row = owing(due(), intents);
+        makes(&hold(7), &row, &Connection { event: None, ..owing(row.clone(), expected) });
+    }
+}
+
+#[test]
+fn a_login_holds_nothing_where_nothing_is_free_or_owed() {
+    for intents in [vec![under_way(5)], vec![held(4, 7), under_way(5)], vec![under_way(5), held(4, 7)]] {
         refuses(&hold(7), &owing(tombstone(), intents), Refusal::Leased { until: lease(1).expires_at });
     }
+    let mine_and_over = Revocation { lease: Some(Lease { owner: attempt(7), expires_at: NOW }), ..owed(4) };
+    refuses(&hold(7), &owing(tombstone(), vec![mine_and_over]), Refusal::AlreadyMine);
     refuses(&hold(7), &owing(tombstone(), Vec::new()), Refusal::NoSuchRevocation);
 }
