@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use mm_model::Refusal;
 use mm_model::{
-    AttemptId, ConnectionKey, Version, backoff,
+    AttemptId, ConnectionKey, Timestamp, Version, backoff,
     connection::Revocation,
-    limits::{LEASE_REUSABLE, REVOCATION_ATTEMPTS_MAX},
+    limits::{CLOCK_SKEW_MAX, LEASE_REUSABLE, PROVIDER_TIMEOUT, REVOCATION_ATTEMPTS_MAX},
     step::{ClaimRevocation, FinishRevocation, PostponeRevocation, Step},
 };
 use mm_oauth::{RevocationOutcome, Revokes};
@@ -17,11 +17,32 @@ use crate::{
     refresh::chain,
 };
 
+/// How long after its claim a revocation may still be sent. A process that stood still in between, on a laptop that slept,
+/// would otherwise end a grant that a login made in the meantime. Claim, owner and key are some milliseconds.
+const SENT_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long after its claim a revocation can end anything: a login that waits this long has outwaited it.
+pub(crate) const ANSWERED_WITHIN: Duration = Duration::from_secs(SENT_WITHIN.as_secs() + PROVIDER_TIMEOUT.as_secs());
+
+const _: () = assert!(
+    ANSWERED_WITHIN.as_secs() + CLOCK_SKEW_MAX.as_secs() < LEASE_REUSABLE.as_secs(),
+    "a revocation's lease must outlive its request"
+);
+
+/// When a revocation was claimed, by the clock that shows a sleep and by the one that nobody corrects.
+#[derive(Clone, Copy)]
+struct ClaimedAt {
+    now: Timestamp,
+    elapsed: Duration,
+}
+
 impl Engine {
     pub(crate) async fn revoke(&self, key: &ConnectionKey, revocation: Version) -> Result<(), EngineError> {
         let Some(offer) = self.offers.get(&key.provider) else { return Ok(()) };
         let attempt = self.new_attempt();
-        let claim = ClaimRevocation { revocation, attempt, now: self.clock.now(), lease: LEASE_REUSABLE };
+        // Before the write, whose answer may be long on its way: whoever meets the lease counts from then at the latest.
+        let claimed = ClaimedAt { now: self.clock.now(), elapsed: self.clock.elapsed() };
+        let claim = ClaimRevocation { revocation, attempt, now: claimed.now, lease: LEASE_REUSABLE };
         let owed = match self.write(key, &Step::ClaimRevocation(claim)).await? {
             Outcome::Applied(row) | Outcome::Refused(Refusal::AlreadyMine, Some(row)) => {
                 row.revocations.into_iter().find(|owed| owed.version == revocation)
@@ -32,7 +53,7 @@ impl Engine {
             }
         };
         let Some(owed) = owed else { return Ok(()) };
-        match self.send_revocation(offer, key, &owed).await? {
+        match self.send_revocation(offer, key, &owed, claimed).await? {
             Done::Finished => self.finish(key, revocation, attempt).await,
             Done::Again(wait) => self.postpone(key, &owed, attempt, wait).await,
         }
@@ -43,6 +64,7 @@ impl Engine {
         offer: &Offer,
         key: &ConnectionKey,
         owed: &Revocation,
+        claimed: ClaimedAt,
     ) -> Result<Done, EngineError> {
         // Another registration's token is never sent, and nothing can be done about it here.
         if offer.provider.revokes == Revokes::None || owed.issuer != *offer.issuer() {
@@ -62,6 +84,11 @@ impl Engine {
             }
         };
         let now = self.clock.now();
+        let waited = now.since(claimed.now).max(self.clock.elapsed().saturating_sub(claimed.elapsed));
+        if waited >= SENT_WITHIN {
+            tracing::warn!(connection = %key, waited_ms = waited.as_millis(), "revoke.attempt: too late after its claim, not sent");
+            return Ok(Done::Again(None));
+        }
         let outcome = self.client.revoke_with(&offer.provider, &offer.registration, &*self.secrets, &token, now).await;
         tracing::info!(connection = %key, ?outcome, "revoke.verdict");
         Ok(match outcome {
