@@ -9,6 +9,7 @@ const SECRET: &str = "canary-secret-of-the-application";
 fn real() -> Plan {
     Plan::bare()
         .variable("PUBLIC_URL", "https://auth.example.com")
+        .variable("TRUSTED_PROXIES", "127.0.0.1/32")
         .variable("SPOTIFY_CLIENT_ID", "an-id")
         .variable("SPOTIFY_CLIENT_SECRET", SECRET)
 }
@@ -29,10 +30,19 @@ async fn each_wrong_value_is_named_with_its_remedy_and_nothing_is_made() {
         (developer().variable("FRONTEND_URL", "https://frontend.example"), &["FRONTEND_URL", "frontend.example"]),
         (real().variable("FRONTEND_URL", "https://example.org"), &["FRONTEND_URL", "example.org"]),
         (real().variable("SPOTIFY_REDIRECT_URI", "https://elsewhere.example/cb"), &["SPOTIFY_REDIRECT_URI"]),
+        (Plan::bare().variable("PUBLIC_URL", "https://auth.example.com"), &["TRUSTED_PROXIES must be", "127.0.0.1/32"]),
+        (real().variable("TRUSTED_PROXIES", "0.0.0.0/0"), &["TRUSTED_PROXIES", "everybody"]),
+        (real().variable("TRUSTED_PROXIES", "the proxy"), &["TRUSTED_PROXIES"]),
+        (real().variable("DEV_PAGE", "1"), &["DEV_PAGE must be", "PUBLIC_URL"]),
+        (real().variable("SPOTIFY_SCOPES", "a\\b"), &["SPOTIFY_SCOPES", "scopes must be"]),
+        (developer().variable("PUBLIC_URL", "http://localhost:8080"), &["DEV_PAGE", "sandbox", "127.0.0.1"]),
         (real().flag("--sandbox"), &["--sandbox", "real credentials", "<ID>_CLIENT_ID"]),
         (real().flag("--speed").flag("60"), &["--speed", "sandbox"]),
         (
-            Plan::bare().variable("PUBLIC_URL", "https://auth.example.com").flag("--sandbox"),
+            Plan::bare()
+                .variable("PUBLIC_URL", "https://auth.example.com")
+                .variable("TRUSTED_PROXIES", "127.0.0.1/32")
+                .flag("--sandbox"),
             &["--sandbox", "PUBLIC_URL", "127.0.0.1"],
         ),
         (

@@ -47,13 +47,14 @@ async fn a_file_in_the_directorys_place_is_named_and_left_alone() {
     let plan = Plan::developer();
     fs::write(&plan.data_dir, "somebody's notes").unwrap();
     let ended = plan.refused().await;
-    ended.assert_failed(&[&plan.data_dir.display().to_string(), "DATA_DIR"]);
+    ended.assert_misconfigured(&[&plan.data_dir.display().to_string(), "DATA_DIR"]);
     assert_eq!(fs::read_to_string(&plan.data_dir).unwrap(), "somebody's notes");
 }
 
 #[tokio::test]
 async fn a_damaged_database_is_named_and_left_alone() {
-    let cases: [(&str, fn(&mut Vec<u8>)); 4] = [
+    type Damage = fn(&mut Vec<u8>);
+    let cases: [(&str, Damage); 4] = [
         ("no database at all", |bytes| *bytes = b"these are not the pages you are looking for".repeat(100)),
         ("cut short", |bytes| bytes.truncate(bytes.len() / 2 + 13)),
         ("its head overwritten", |bytes| bytes[..512].fill(0xff)),
@@ -95,7 +96,7 @@ async fn a_directory_that_cannot_be_written_is_named_and_left_alone() {
     assert_eq!(product.ended().await.code, Some(0));
     let before = contents(&plan.data_dir);
     mount.remount("ro");
-    plan.refused().await.assert_failed(&[&plan.data_dir.display().to_string(), "DATA_DIR"]);
+    plan.refused().await.assert_misconfigured(&[&plan.data_dir.display().to_string(), "DATA_DIR"]);
     assert!(contents(&plan.data_dir) == before);
     mount.remount("rw");
     let _product = plan.start().await;

@@ -79,13 +79,13 @@ fn is_refused_cleanly(answer: &Answer) -> bool {
             assert!(!answer.header("retry-after").is_empty(), "{answer:?}");
             true
         }
-        StatusCode::SEE_OTHER => match answer.parameter("mm_result").as_deref() {
-            Some("connected") => false,
-            _ => {
+        StatusCode::SEE_OTHER => {
+            let connected = answer.parameter("mm_result").as_deref() == Some("connected");
+            if !connected {
                 assert_eq!(answer.parameter("mm_code").as_deref(), Some("provider_unavailable"), "{answer:?}");
-                true
             }
-        },
+            !connected
+        }
         _ => panic!("neither served nor refused cleanly: {answer:?}"),
     }
 }

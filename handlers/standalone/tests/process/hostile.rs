@@ -50,7 +50,7 @@ async fn exchange(plan: &Plan, bytes: &[u8], deadline: Duration) -> String {
 async fn read_to_close(client: &mut TcpStream, deadline: Duration) -> String {
     let mut answer = Vec::new();
     let reading = async {
-        let mut buffer = [0; 16 * 1024];
+        let mut buffer = vec![0; 16 * 1024];
         while let Ok(read @ 1..) = client.read(&mut buffer).await {
             answer.extend_from_slice(&buffer[..read]);
         }
@@ -81,18 +81,28 @@ async fn read_beside(person: &Person, others: impl Future<Output = ()>) -> usize
     }
 }
 
+/// Side by side, since each takes its deadline; whoever reads meanwhile reads beside all of them.
 #[tokio::test(flavor = "multi_thread")]
-async fn attack_slow_heads_and_silent_connections_are_closed_and_neighbours_read_on() {
-    let (plan, _product, person) = stage().await;
+async fn attack_slow_and_endless_clients_are_ended_and_neighbours_read_on() {
+    let (plan, mut product, person) = stage().await;
+    tokio::join!(
+        slow_heads_and_silent_connections(&plan, &person),
+        bodies_that_never_end(&plan, &person),
+        client_that_asks_and_never_reads(&plan, &person),
+    );
+    assert!(product.is_running() && !product.stderr().contains("panicked"));
+}
+
+async fn slow_heads_and_silent_connections(plan: &Plan, person: &Person) {
     let mut clients = Vec::new();
     for number in 0..200 {
-        let mut client = connect(&plan).await;
+        let mut client = connect(plan).await;
         if number % 2 == 0 {
             client.write_all(b"GET /auth/connections HTTP/1.1\r\nhost: 127.0.0.1\r\n").await.unwrap();
         }
         clients.push(client);
     }
-    let reads = read_beside(&person, async {
+    let reads = read_beside(person, async {
         let mut ends = tokio::task::JoinSet::new();
         for (number, mut client) in clients.into_iter().enumerate() {
             ends.spawn(async move {
@@ -118,17 +128,15 @@ async fn attack_slow_heads_and_silent_connections_are_closed_and_neighbours_read
     assert!(reads > 20, "the neighbour read {reads} times");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn attack_bodies_that_never_end() {
-    let (plan, _product, person) = stage().await;
+async fn bodies_that_never_end(plan: &Plan, person: &Person) {
     let declared =
         b"POST /auth/logout HTTP/1.1\r\nhost: 127.0.0.1\r\nx-multimusic-client: 1\r\ncontent-length: 500\r\n\r\nab";
-    let mut silent = connect(&plan).await;
+    let mut silent = connect(plan).await;
     silent.write_all(declared).await.unwrap();
-    let mut dripping = connect(&plan).await;
+    let mut dripping = connect(plan).await;
     let head = b"POST /auth/logout HTTP/1.1\r\nhost: 127.0.0.1\r\nx-multimusic-client: 1\r\ntransfer-encoding: chunked\r\n\r\n";
     dripping.write_all(head).await.unwrap();
-    let reads = read_beside(&person, async {
+    let reads = read_beside(person, async {
         let drip = async {
             let (mut from, mut to) = dripping.split();
             let mut answer = Vec::new();
@@ -161,11 +169,11 @@ async fn attack_bodies_that_never_end() {
         endless.extend_from_slice(&[b'x'; 0x400]);
         endless.extend_from_slice(b"\r\n");
     }
-    let answer = exchange(&plan, &endless, SLACK).await;
+    let answer = exchange(plan, &endless, SLACK).await;
     assert!(status(&answer) == 413 || answer.is_empty(), "{answer}");
     let declared =
         b"POST /auth/logout HTTP/1.1\r\nhost: 127.0.0.1\r\nx-multimusic-client: 1\r\ncontent-length: 999999999\r\n\r\n";
-    assert_eq!(status(&exchange(&plan, declared, SLACK).await), 413);
+    assert_eq!(status(&exchange(plan, declared, SLACK).await), 413);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -212,14 +220,14 @@ async fn pipelined_requests_are_answered_in_turn() {
     assert_eq!(statuses, [200, 404, 401], "{answers}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn attack_client_that_asks_and_never_reads() {
-    let (plan, _product, person) = stage().await;
-    let mut client = connect(&plan).await;
+async fn client_that_asks_and_never_reads(plan: &Plan, person: &Person) {
+    let mut client = connect(plan).await;
     let request = format!("GET /app.js HTTP/1.1\r\nhost: 127.0.0.1:{}\r\n\r\n", plan.port).repeat(50);
-    let reads = read_beside(&person, async {
+    let reads = read_beside(person, async {
         let asking = async { while client.write_all(request.as_bytes()).await.is_ok() {} };
-        timeout(Duration::from_secs(60), asking).await.expect("the server keeps waiting for a client that never reads");
+        timeout(2 * (HEAD_DEADLINE + SLACK), asking)
+            .await
+            .expect("the server keeps waiting for a client that never reads");
     })
     .await;
     assert!(reads > 20, "the neighbour read {reads} times");

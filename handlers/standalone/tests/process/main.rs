@@ -1,4 +1,11 @@
 //! The real process: its command line, its signals, its files and its sockets, from outside.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "clippy does not see that the helpers of an integration test are tests"
+)]
+#![expect(clippy::print_stdout, reason = "what was not run, and how long things took, is told")]
 
 mod configuration;
 mod directory;
