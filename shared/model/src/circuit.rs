@@ -12,8 +12,11 @@ pub const FAILURES_TO_OPEN: u32 = 5;
 /// How long the circuit stays open at first; doubled at each failed probe.
 pub const OPEN_FOR: Duration = Duration::from_secs(30);
 
-/// How long it stays open at most: an outage's end is noticed within this.
-pub const OPEN_FOR_MAX: Duration = Duration::from_mins(5);
+/// How long it stays open at most: an outage's end is noticed within this, and a call every two minutes costs nobody anything.
+pub const OPEN_FOR_MAX: Duration = Duration::from_mins(2);
+
+/// Over how long those that an open circuit held back come back after it. They were many, and would be as many at once.
+pub const OPEN_SPREAD: Duration = Duration::from_secs(30);
 
 /// How long a probe may take before another one is allowed: longer than a provider call may last.
 pub const PROBE_FOR: Duration = Duration::from_secs(30);
@@ -120,6 +123,6 @@ mod tests {
             let Circuit::Open { until, .. } = circuit else { panic!("tripped") };
             lengths.push(until.since(NOW).as_secs());
         }
-        assert_eq!(lengths, [30, 60, 120, 240, 300, 300]);
+        assert_eq!(lengths, [30, 60, 120, 120, 120, 120]);
     }
 }

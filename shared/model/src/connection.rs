@@ -156,6 +156,17 @@ pub enum RefreshError {
     NotSent,
 }
 
+impl RefreshError {
+    /// Whether it says anything about the connection: what its provider answered to it, or what was missing for it. That the
+    /// provider is not called at all just now, by anybody, does not.
+    pub const fn is_the_connections(self) -> bool {
+        match self {
+            Self::Throttled | Self::Unavailable | Self::Misconfigured | Self::ForeignIssuer | Self::NotSent => true,
+            Self::BudgetExhausted | Self::CircuitOpen => false,
+        }
+    }
+}
+
 /// How a token looks to a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -53,8 +53,9 @@ pub const PENDING_LOGIN_LIFETIME: Duration = Duration::from_mins(10);
 /// revoke loses the oldest intent, not the newest.
 pub const REVOCATIONS_MAX: usize = 4;
 
-/// Most attempts to revoke one token. After that the provider's own expiry has to do it.
-pub const REVOCATION_ATTEMPTS_MAX: u32 = 8;
+/// Most attempts to revoke one token, by `backoff` at most ten minutes apart: seven hours at the longest, and never less
+/// than half of that. An outage of a provider, or of ours, rarely lasts longer; the provider's own expiry has to do the rest.
+pub const REVOCATION_ATTEMPTS_MAX: u32 = 50;
 
 /// How long completing a login may last, by any clock: its function, the provider's last answers, and a clock's error.
 pub const LOGIN_MAX: Duration =

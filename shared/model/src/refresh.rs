@@ -98,15 +98,24 @@ impl Claimed {
     }
 
     /// RELEASE: nothing was spent; try again at `next_refresh_at`.
+    ///
+    /// What was held back because nobody may call has not failed: it grows no back-off and tells of no degradation. One
+    /// attempt is noted all the same where there was none, for forced claims are barred until `next_refresh_at` only after an
+    /// attempt: a reader is told at once when to come back instead of waiting in vain.
     pub fn release(&self, error: RefreshError, next_refresh_at: Timestamp) -> Release {
+        let (attempts, event) = if error.is_the_connections() {
+            (self.failed_attempts(), self.degraded())
+        } else {
+            (self.active.attempts.max(1), None)
+        };
         Release {
             version: self.row.version,
             attempt: self.lease.owner,
             next_refresh_at,
             unknown_outcomes: self.active.unknown_outcomes.saturating_sub(1),
-            attempts: self.failed_attempts(),
+            attempts,
             error,
-            event: self.degraded(),
+            event,
         }
     }
 

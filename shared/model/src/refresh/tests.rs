@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     limits::LEASE_STRICT,
     samples::*,
-    step::{Claim, Step},
+    step::{Claim, ForcedClaim, Refusal, Step},
     wheel::Seat,
 };
 
@@ -121,6 +121,22 @@ fn the_third_failure_in_a_row_is_told_and_no_other() {
         let claimed = at(edited(&claimed(), |active| active.attempts = attempts));
         assert_eq!(claimed.release(RefreshError::Throttled, NOW).event, event, "{attempts} attempts");
         assert_eq!(claimed.unknown(RefreshError::Unavailable, NOW).event, event, "{attempts} attempts");
+    }
+}
+
+#[test]
+fn what_was_held_back_has_not_failed_but_bars_forced_claims() {
+    for error in [RefreshError::CircuitOpen, RefreshError::BudgetExhausted] {
+        for (attempts, noted) in [(0, 1), (1, 1), (2, 2), (3, 3), (8, 8)] {
+            let row = edited(&claimed(), |active| active.attempts = attempts);
+            let until = NOW.plus(seconds(60));
+            let release = at(row.clone()).release(error, until);
+            assert_eq!((release.attempts, release.event), (noted, None), "{error:?} after {attempts} attempts");
+            let held_back = Step::Release(release).apply(row).unwrap();
+            assert_eq!(held_back.check(), Ok(()));
+            let claim = ForcedClaim { attempt: attempt(9), now: NOW, lease: LEASE_STRICT, version: version(1) };
+            assert_eq!(Step::ForcedClaim(claim).apply(held_back), Err(Refusal::NotDue { until }));
+        }
     }
 }
 
