@@ -2,7 +2,7 @@
 
 mod log;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use base64::{
     Engine as _,
@@ -37,7 +37,7 @@ impl Secrets {
         for throw in drawn.of(SECRET_BYTES) {
             secrets.insert(URL_SAFE_NO_PAD.encode(&throw), "32 random bytes");
             secrets.insert(STANDARD.encode(&throw), "32 random bytes");
-            secrets.insert(throw.iter().map(|byte| format!("{byte:02x}")).collect(), "32 random bytes");
+            secrets.insert(hex(&throw), "32 random bytes");
             // As a derived Debug would show an array.
             secrets.insert(format!("{throw:?}").trim_matches(['[', ']']).to_owned(), "32 random bytes");
         }
@@ -71,8 +71,10 @@ impl Secrets {
 /// An answer without what belongs into it: its own cookies, its own token, the state on the way to the provider.
 fn stripped(heard: &Heard) -> String {
     let Heard { path, answer } = heard;
-    let headers = answer.headers.iter().filter(|(name, _)| *name != "set-cookie");
-    let mut text = headers.map(|(name, value)| format!("{name}: {}\n", value.to_str().unwrap())).collect::<String>();
+    let mut text = String::new();
+    for (name, value) in answer.headers.iter().filter(|(name, _)| *name != "set-cookie") {
+        writeln!(text, "{name}: {}", value.to_str().unwrap()).unwrap();
+    }
     text += &answer.text;
     let mut own = Vec::new();
     if answer.status == StatusCode::OK && !answer.text.is_empty() {
@@ -97,6 +99,13 @@ fn stripped(heard: &Heard) -> String {
         text = text.replace(&own, "[its own]");
     }
     text
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
 }
 
 fn state_of(authorization_url: &str) -> String {

@@ -1,5 +1,11 @@
 //! Journeys through the whole product at its HTTP surface: the real handlers, store and queue, a provider on a real socket,
 //! a clock and dice that the tests own.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "clippy does not see that the helpers of an integration test are tests"
+)]
 
 mod attacks;
 mod canaries;

@@ -230,14 +230,26 @@ impl World {
             ticked,
             data_dir,
             heard,
-            _sandbox_server,
+            _sandbox_server: server,
         } = self;
         entrance.close();
         drop(backend);
         let seed = setup.seed.wrapping_add(ticked);
         let backend = open(&setup, &data_dir, &clock, offers.clone(), Arc::clone(&secrets), seed).await;
         entrance.open(setup.product(&backend, &clock));
-        Self { backend, clock, sandbox, entrance, setup, offers, secrets, ticked, data_dir, heard, _sandbox_server }
+        Self {
+            backend,
+            clock,
+            sandbox,
+            entrance,
+            setup,
+            offers,
+            secrets,
+            ticked,
+            data_dir,
+            heard,
+            _sandbox_server: server,
+        }
     }
 
     /// A browser without cookies.

@@ -82,7 +82,7 @@ async fn a_state_is_good_for_ten_minutes_and_not_for_one_second_more() {
     world.sleep_through(Duration::from_secs(599));
     assert_eq!(open(&browser, &browser.consent(&late, "alice")).await.login_result(), "connected");
     let too_late = browser.start_login("spotify", "").await;
-    world.sleep_through(Duration::from_secs(600));
+    world.sleep_through(Duration::from_mins(10));
     let callback = browser.consent(&too_late, "alice");
     fails(&world, &browser, &callback, "login_expired", "600 s").await;
     assert_eq!(pending(&world), 0, "looked at and gone");

@@ -55,7 +55,7 @@ impl Rows {
 
 fn read(sql: &Connection, table: &str) -> Vec<Row> {
     let mut statement = sql.prepare(&format!("SELECT * FROM {table} ORDER BY 1, 2")).unwrap();
-    let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let rows = statement.query_map([], |row| {
         names.iter().enumerate().map(|(index, name)| Ok((name.clone(), text(row.get_ref(index)?)))).collect()
     });
