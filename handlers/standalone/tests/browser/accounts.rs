@@ -77,6 +77,7 @@ async fn logging_out_disconnects_nothing_and_the_same_account_finds_the_same_per
     }
     let session = browser.call("GET", &format!("{}/auth/connections", product.url)).await;
     assert_eq!(session["status"], 401, "{session}");
+    assert_eq!(browser.cookie_names().await, [""; 0], "nothing is left on a shared computer");
     assert_eq!(product.living_grants().await.len(), 2, "both go on");
 
     // One login brings the whole person back.

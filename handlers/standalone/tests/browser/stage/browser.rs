@@ -136,6 +136,13 @@ impl Browser {
         self.driver.get(&format!("/cookie/{name}")).await.unwrap()
     }
 
+    /// The names of all cookies of the page that is open, hidden ones too.
+    pub(crate) async fn cookie_names(&self) -> Vec<String> {
+        let cookies = self.driver.get("/cookie").await.unwrap();
+        let names = cookies.as_array().unwrap().iter().map(|cookie| cookie["name"].as_str().unwrap().to_owned());
+        names.collect()
+    }
+
     /// A command that only Chromium has (DevTools protocol).
     pub(crate) async fn devtools(&self, method: &str, parameters: Value) -> Value {
         self.driver.post("/goog/cdp/execute", json!({ "cmd": method, "params": parameters })).await.unwrap()
