@@ -1,7 +1,7 @@
 //! Requests carry no body: every parameter is in the address. One that comes is read up to a small limit and dropped.
 
 use axum::{
-    body::Body,
+    body::{Body, HttpBody as _},
     extract::Request,
     middleware::Next,
     response::{IntoResponse as _, Response},
@@ -17,6 +17,10 @@ pub const BODY_BYTES_MAX: usize = 1_024;
 /// by its declared length where it has one. A body that never ends is ended by the server, with an error: this only waits.
 pub async fn discard_body(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
+    // `Limited` counts what arrives: who announces too much need not send it to be refused.
+    if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
+        return Problem::new(ProblemKind::PayloadTooLarge).into_response();
+    }
     match Limited::new(body, BODY_BYTES_MAX).collect().await {
         Ok(_) => next.run(Request::from_parts(parts, Body::empty())).await,
         Err(error) if error.is::<LengthLimitError>() => Problem::new(ProblemKind::PayloadTooLarge).into_response(),
