@@ -15,9 +15,7 @@ use mm_model::{AccessToken, ConnectionKey, RefreshToken, Sealed, Version};
 use zeroize::Zeroizing;
 
 use crate::{
-    ports::{
-        BranchKey, Clock, ConnectionStore, Family, KeyContext, KeyError, KeyService, Rng, StoreError, WrappedKey,
-    },
+    ports::{BranchKey, Clock, ConnectionStore, Family, KeyContext, KeyError, KeyService, Rng, StoreError, WrappedKey},
     refresh::chain,
 };
 
