@@ -49,7 +49,8 @@ async fn by_call(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (authorization_url, cookie) = start(&surface, &provider, query.as_deref(), &headers).await?;
+    let query = Query::parse(query.as_deref(), &PARAMETERS, Unknown::Refuse)?;
+    let (authorization_url, cookie) = start(&surface, &provider, &query, &headers).await?;
     Ok(([(SET_COOKIE, cookie)], Json(LoginAnswer { authorization_url })).into_response())
 }
 
@@ -60,8 +61,14 @@ async fn by_navigation(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    navigation::check_login(&headers, &surface.origins)?;
-    let (authorization_url, cookie) = start(&surface, &provider, query.as_deref(), &headers).await?;
+    let query = Query::parse(query.as_deref(), &PARAMETERS, Unknown::Refuse)?;
+    match intent(&query)? {
+        Intent::Plain => navigation::check_login(&headers, &surface.origins)?,
+        Intent::Replace | Intent::Switch | Intent::Move => {
+            navigation::check_decisive_login(&headers, &surface.origins)?;
+        }
+    }
+    let (authorization_url, cookie) = start(&surface, &provider, &query, &headers).await?;
     let location =
         HeaderValue::from_str(authorization_url.as_str()).map_err(|_| Problem::new(ProblemKind::Internal))?;
     Ok((StatusCode::SEE_OTHER, [(SET_COOKIE, cookie), (LOCATION, location)]).into_response())
@@ -70,11 +77,10 @@ async fn by_navigation(
 async fn start(
     surface: &Surface,
     provider: &str,
-    query: Option<&str>,
+    query: &Query,
     headers: &HeaderMap,
 ) -> Result<(Url, HeaderValue), Problem> {
     let provider = surface.provider(provider)?;
-    let query = Query::parse(query, &PARAMETERS, Unknown::Refuse)?;
     let return_to = match query.get(RETURN_TO) {
         Some(text) => ReturnTo::parse(text, &surface.origins)?,
         None => ReturnTo::frontend(&surface.origins),
@@ -86,7 +92,7 @@ async fn start(
         session: surface.session(headers)?.as_ref().map(Into::into),
         browser: binding.hash(),
         return_to: return_to.url().clone(),
-        intent: intent(&query)?,
+        intent: intent(query)?,
     };
     let started = surface.engine.start_login(request).await.map_err(|error| problem(&error))?;
     Ok((started.authorization_url, cookies::set_binding(&binding)?))
@@ -109,7 +115,7 @@ fn problem(error: &StartLoginError) -> Problem {
         StartLoginError::UnknownProvider => Problem::new(ProblemKind::UnknownProvider),
         StartLoginError::Store(_) => {
             tracing::error!(error = %chain(error), "login.start: the login could not be kept");
-            Problem::new(ProblemKind::StoreUnavailable)
+            Problem::store_unavailable()
         }
     }
 }

@@ -133,15 +133,14 @@ impl Work {
             drop(holder);
             answer
         });
-        let problem = match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
-            Ok(Ok(Ok(response))) => return response,
+        match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
+            Ok(Ok(Ok(response))) => response,
             Ok(Err(error)) => {
                 tracing::error!(%error, "a request's task ended by a fault");
-                ProblemKind::Internal
+                Problem::new(ProblemKind::Internal).into_response()
             }
-            Err(_late) => ProblemKind::StoreUnavailable,
-        };
-        Problem::new(problem).into_response()
+            Err(_late) => Problem::store_unavailable().into_response(),
+        }
     }
 
     /// Waits until no request is at work.

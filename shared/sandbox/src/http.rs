@@ -82,16 +82,20 @@ async fn guard(State(sandbox): State<Sandbox>, request: Request, next: Next) -> 
     next.run(request).await
 }
 
-/// The name of the first cookie that is not the sandbox's own; never its value.
+/// How the names of the product's cookies begin. They are what must never come here; other cookies of this host name are
+/// some other project's on this machine, since cookies ignore ports, and nobody's business.
+const PRODUCT_COOKIE_PREFIX: &str = "__Host-mm_";
+
+/// The name of the first cookie that is the product's; never its value.
 fn foreign_cookie(headers: &HeaderMap) -> Option<String> {
-    cookies(headers).find_map(|(name, _)| (name != SESSION_COOKIE).then(|| shown_name(name)))
+    cookies(headers).find_map(|(name, _)| name.starts_with(PRODUCT_COOKIE_PREFIX).then(|| shown_name(name)))
 }
 
-/// A cookie's name, short enough to be shown. A nameless cookie is all value, and so is not shown.
+/// A cookie's name, short enough to be shown.
 fn shown_name(name: &str) -> String {
     /// Characters of a name that are shown.
     const SHOWN_CHARS: usize = 64;
-    if name.is_empty() { "(nameless)".to_owned() } else { name.chars().take(SHOWN_CHARS).collect() }
+    name.chars().take(SHOWN_CHARS).collect()
 }
 
 /// The cookies of a request; a nameless one has an empty name.
@@ -139,14 +143,17 @@ mod tests {
     fn a_foreign_cookie_is_found_among_our_own_and_only_its_name_is_shown() {
         assert_eq!(foreign_cookie(&headers(&[])), None);
         assert_eq!(foreign_cookie(&headers(&["sandbox_session=a"])), None);
-        assert_eq!(
-            foreign_cookie(&headers(&["sandbox_session=a; __Host-session=canary"])),
-            Some("__Host-session".into())
-        );
-        assert_eq!(foreign_cookie(&headers(&["sandbox_session=a", "b=canary"])), Some("b".into()));
-        assert_eq!(foreign_cookie(&headers(&["canary"])), Some("(nameless)".into()));
-        assert_eq!(foreign_cookie(&headers(&["=canary"])), Some("(nameless)".into()));
-        assert_eq!(foreign_cookie(&headers(&["sandbox_session2=a"])), Some("sandbox_session2".into()));
+        let named = headers(&["sandbox_session=a; __Host-mm_session=canary"]);
+        assert_eq!(foreign_cookie(&named), Some("__Host-mm_session".into()));
+        let apart = headers(&["sandbox_session=a", "__Host-mm_browser=canary"]);
+        assert_eq!(foreign_cookie(&apart), Some("__Host-mm_browser".into()));
+    }
+
+    #[test]
+    fn another_projects_cookie_on_this_machine_is_nobodys_business() {
+        for other in ["theme=dark", "canary", "=canary", "sandbox_session2=a", "__Host-session=a"] {
+            assert_eq!(foreign_cookie(&headers(&[other])), None, "{other}");
+        }
     }
 
     #[test]

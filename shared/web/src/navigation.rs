@@ -49,8 +49,28 @@ pub fn check_callback(headers: &HeaderMap) -> Result<(), Problem> {
 /// # Errors
 /// The problem to answer with: `not_a_navigation` or `origin_not_allowed`.
 pub fn check_login(headers: &HeaderMap, origins: &Origins) -> Result<(), Problem> {
-    check_callback(headers)?;
+    check_begun_by_us(headers, referrer_is_ours(headers, origins))
+}
+
+/// The same for a login that may take an account from somebody or put another in its place: nothing is believed that a
+/// page hides about itself.
+///
+/// The attack: a page of the same site, or any page in a browser that does not tell where a navigation comes from, sends a
+/// visitor through a login that replaces, moves or switches, at a provider that asks for no second consent.
+///
+/// # Errors
+/// The problem to answer with: `not_a_navigation` or `origin_not_allowed`.
+pub fn check_decisive_login(headers: &HeaderMap, origins: &Origins) -> Result<(), Problem> {
     let from_our_page = referrer_is_ours(headers, origins);
+    let by_the_person = matches!(
+        single(headers, &SEC_FETCH_SITE),
+        Sent::Once(site) if matches!(site.as_bytes(), b"none" | b"same-origin")
+    );
+    check_begun_by_us(headers, from_our_page.or(Some(by_the_person)))
+}
+
+fn check_begun_by_us(headers: &HeaderMap, from_our_page: Option<bool>) -> Result<(), Problem> {
+    check_callback(headers)?;
     let allowed = match single(headers, &SEC_FETCH_SITE) {
         Sent::Absent => from_our_page != Some(false),
         Sent::Once(site) => match site.as_bytes() {

@@ -29,6 +29,9 @@ const CHALLENGE: &str = r#"Cookie realm="multimusic", cookie-name="__Host-mm_ses
 /// second, and people wait.
 const RETRY_USUAL: Duration = Duration::from_secs(5);
 
+/// When to ask again after the store did not answer: what passes by itself passes in about a second.
+const STORE_RETRY: Duration = Duration::from_secs(1);
+
 /// One error answer.
 ///
 /// Its texts are `&'static str` and its members typed: what a client sent cannot find its way into an answer
@@ -88,6 +91,11 @@ impl Problem {
     pub fn with_retry_after(mut self, wait: Duration) -> Self {
         self.more().retry_after = Some(wait);
         self
+    }
+
+    /// The store did not answer: ask again in a moment.
+    pub fn store_unavailable() -> Self {
+        Self::new(ProblemKind::StoreUnavailable).with_retry_after(STORE_RETRY)
     }
 
     /// What happened.

@@ -170,7 +170,8 @@ struct Claims {
 pub struct Session {
     /// Whose it is (`sub`).
     pub user: UserId,
-    /// Which it is (`sid`): stays the same when it is renewed, changes at every login (rule 28).
+    /// Which it is (`sid`): a fresh one at every login that begins a session (rule 28). Connecting a further
+    /// account is no such login: whoever does it is signed in already, and other tabs use the same copy.
     pub sid: SessionId,
     /// When this copy was signed (`iat`).
     pub issued_at: Timestamp,
@@ -238,7 +239,7 @@ impl Sessions {
         Self { keys, issuer, validation }
     }
 
-    /// Signs a session of this user. At a login `sid` is fresh and `auth_time` is now.
+    /// Signs a session of this user. When a session begins, `sid` is fresh and `auth_time` is now.
     ///
     /// # Errors
     /// [`SessionError::TooOld`] when the login is [`SESSION_AGE_MAX`] ago, [`SessionError::Sign`].

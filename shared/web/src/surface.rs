@@ -9,7 +9,7 @@ use axum::{
     response::Response,
 };
 use http::{HeaderMap, header::SET_COOKIE, request::Parts};
-use mm_engine::{Engine, FetchError};
+use mm_engine::{CipherError, Engine, FetchError, ports::StoreError};
 use mm_model::{ProviderId, Timestamp};
 
 use crate::{
@@ -132,7 +132,7 @@ impl Surface {
             }
             FetchError::Store(_) | FetchError::Cipher(_) => {
                 tracing::error!(error = %mm_engine::chain(error), "the request could not be served");
-                Problem::new(ProblemKind::StoreUnavailable)
+                if is_lasting(error) { Problem::new(ProblemKind::Internal) } else { Problem::store_unavailable() }
             }
         };
         let needs_login = matches!(error, FetchError::ReauthorizationRequired(_) | FetchError::NotConnected);
@@ -144,6 +144,15 @@ impl Surface {
             None => problem,
         }
     }
+}
+
+/// Whether asking again is in vain: a row that is not what it should be stays so until the operator looks.
+const fn is_lasting(error: &FetchError) -> bool {
+    matches!(
+        error,
+        FetchError::Store(StoreError::Impossible { .. })
+            | FetchError::Cipher(CipherError::NotThisRow { .. } | CipherError::NoKey { .. } | CipherError::Sealing)
+    )
 }
 
 /// The session as the engine knows it.

@@ -8,6 +8,7 @@
 #![expect(clippy::print_stdout, reason = "what was not run, and how long things took, is told")]
 
 mod configuration;
+mod departures;
 mod directory;
 mod disk;
 mod hostile;

@@ -52,10 +52,14 @@ impl Person {
         Self { client, base: base.to_owned(), cookies: Arc::default() }
     }
 
+    /// Its cookies, as it sends them.
+    pub(crate) fn cookies(&self) -> String {
+        let cookies = self.cookies.lock().unwrap();
+        cookies.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
+    }
+
     async fn send(&self, request: RequestBuilder) -> reqwest::Result<Answer> {
-        let cookies = self.cookies.lock().unwrap().clone();
-        let cookies: Vec<_> = cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let cookies = cookies.join("; ");
+        let cookies = self.cookies();
         let request = if cookies.is_empty() { request } else { request.header(header::COOKIE, cookies) };
         let response = request.send().await?;
         for cookie in response.headers().get_all(header::SET_COOKIE) {

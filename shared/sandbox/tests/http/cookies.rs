@@ -42,14 +42,15 @@ async fn a_foreign_cookie_fails_loudly_and_its_value_is_nowhere() {
     let stage = Stage::new().await;
     let mut answers = String::new();
     for path in ["/provider.test/authorize", "/api.soundcloud.com/me", "/_sandbox/log", "/_sandbox/style.css", "/"] {
-        let request = stage.http.get(stage.url(path)).header("cookie", "sandbox_session=mine; __Host-session=canary");
+        let request =
+            stage.http.get(stage.url(path)).header("cookie", "sandbox_session=mine; __Host-mm_session=canary");
         let answer = request.send().await.unwrap();
         assert_eq!(answer.status(), 500, "{path}");
         assert_eq!(header(&answer, "set-cookie"), "");
         answers += &answer.text().await.unwrap();
     }
     let token = stage.token_request("generic", &[("grant_type", "refresh_token"), ("refresh_token", "x")]);
-    let answer = token.header("cookie", "canary").send().await.unwrap();
+    let answer = token.header("cookie", "__Host-mm_browser=canary").send().await.unwrap();
     assert_eq!(answer.status(), 500);
     answers += &answer.text().await.unwrap();
 
@@ -69,8 +70,8 @@ async fn a_foreign_cookie_fails_loudly_and_its_value_is_nowhere() {
     );
     let logged = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
     assert_eq!(logged.matches("ERROR").count(), 6, "{logged}");
-    assert!(logged.contains("__Host-session"));
-    assert!(answers.contains("__Host-session") && answers.contains("(nameless)"));
+    assert!(logged.contains("__Host-mm_session"));
+    assert!(answers.contains("__Host-mm_session") && answers.contains("__Host-mm_browser"));
     assert!(!logged.contains("canary") && !answers.contains("canary"));
     assert!(!format!("{log:?}").contains("canary"));
 }

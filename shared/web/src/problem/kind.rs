@@ -71,15 +71,7 @@ problem_kinds! {
     /// The store did not answer.
     StoreUnavailable = SERVICE_UNAVAILABLE, "store_unavailable", "/problems/store-unavailable",
         "The store does not answer.",
-        "Ask again after the time given; nothing was changed.";
-    /// The provider did not answer, or answered nonsense.
-    ProviderUnavailable = SERVICE_UNAVAILABLE, "provider_unavailable", "/problems/provider-unavailable",
-        "The provider does not answer.",
-        "Ask again after the time given; the connection is kept.";
-    /// The provider refused this server's own credentials: only the operator can help.
-    ProviderRefused = BAD_GATEWAY, "provider_refused", "/problems/provider-refused",
-        "The provider refused this server.",
-        "The operator has to check the provider's client id and secret; the connection is kept.";
+        "Ask again after the time given.";
     /// A limit per person or per address was reached.
     TooManyRequests = TOO_MANY_REQUESTS, "too_many_requests", "/problems/too-many-requests",
         "Too many requests.",
@@ -130,10 +122,7 @@ impl ProblemKind {
 
     /// Whether it passes by itself, so that the answer says when to ask again.
     pub const fn is_temporary(self) -> bool {
-        matches!(
-            self,
-            Self::RefreshPending | Self::StoreUnavailable | Self::ProviderUnavailable | Self::TooManyRequests
-        )
+        matches!(self, Self::RefreshPending | Self::StoreUnavailable | Self::TooManyRequests)
     }
 
     /// The stable word for programs, `not_connected`.
