@@ -16,6 +16,9 @@ const SEATS_AT_ONCE: usize = 8;
 /// Over how long the nudges of missed minutes are spread at most.
 const CATCH_UP_SPREAD_MAX: Duration = Duration::from_mins(10);
 
+/// How many minutes ahead of its own a tick may find the noted one: another process with a faster clock, and a minute's edge.
+const AHEAD_MAX: u64 = 2;
+
 /// Minutes of a long catch-up after which its progress is noted.
 const CATCH_UP_CHUNK: u64 = 60;
 
@@ -34,10 +37,18 @@ impl Engine {
     /// Nudges the connections whose seats pass in the next minute, each at its own second, and those of every minute that
     /// was missed, each seat once. A minute is noted as done after its nudges were accepted, so that a tick that fails is
     /// made up for by the next one; a tick that comes twice does nothing.
+    ///
+    /// A noted minute far ahead was noted by a clock that was wrong. It must not stop the wheel until its day has come: the
+    /// minute at hand is nudged at every tick, and missed ones are not made up for until then.
     pub async fn tick(&self) -> Result<TickReport, EngineError> {
         let now = self.clock.now();
         let target = now.minute().plus(1);
         let first = match self.store.tick().await? {
+            Some(done) if done > target.plus(AHEAD_MAX) => {
+                let ahead_min = done.number() - target.number();
+                tracing::error!(ahead_min, "wheel.tick: the noted minute is ahead of the clock, ticking without it");
+                target
+            }
             Some(done) if done >= target => return Ok(TickReport::default()),
             // No seat is missed by forgetting what lies more than a turn of the slowest wheel back.
             Some(done) => done.plus(1).max(target.minus(u64::from(wheel::SLOW_PERIOD) - 1)),

@@ -202,3 +202,25 @@ async fn a_long_catch_up_goes_on_from_its_last_hour() {
     let nudged: BTreeSet<_> = keys(&before).into_iter().chain(keys(&after)).collect();
     assert_eq!(nudged, world.passing(first, target).into_keys().collect::<BTreeSet<_>>(), "nobody is forgotten");
 }
+
+/// A clock that was a day ahead once must not stop the wheel for that day; one a little ahead is another process's.
+#[tokio::test]
+async fn a_minute_noted_by_a_clock_that_was_wrong_does_not_stop_the_wheel() {
+    let world = World::with(people(200)).await;
+    let next = world.now().minute().plus(1);
+    world.store.advance_tick(next.plus(2)).await.unwrap();
+    assert_eq!(world.tick().await, (TickReport::default(), Vec::new()), "done by somebody who is ahead");
+    let wrong = next.plus(24 * 60);
+    world.store.advance_tick(wrong).await.unwrap();
+    for minute in 0..60 {
+        let next = world.now().minute().plus(1);
+        let (report, sent) = world.tick().await;
+        assert_eq!(sent, on_time(world.passing(next, next)), "minute {minute}");
+        assert_eq!(report.minutes, 1);
+        world.clock.advance(minutes(1));
+    }
+    world.clock.advance_to(wrong.start());
+    let (report, sent) = world.tick().await;
+    assert_eq!(sent, on_time(world.passing(wrong.plus(1), wrong.plus(1))), "and all is as it was");
+    assert_eq!((report.minutes, world.store.tick().await.unwrap()), (1, Some(wrong.plus(1))));
+}
