@@ -4,14 +4,17 @@
 //! it decides with is pure and lives in `mm_model`:
 //!
 //! - [`Engine::start_login`] and [`Engine::complete_login`]: from a browser to a row.
-//! - [`Engine::tick`], [`Engine::on_change`], [`Engine::on_nudge`], [`Engine::on_lane`]: from due to fresh.
+//! - [`Engine::tick`], [`Engine::on_changes`], [`Engine::on_nudge`], [`Engine::on_lane`]: from due to fresh.
 //! - [`Engine::token`], [`Engine::tokens`], [`Engine::refresh_now`], [`Engine::connections`]: from a row to a reader.
 //! - [`Engine::disconnect`], [`Engine::delete_user`], [`Engine::logout`]: the way out.
 //!
 //! What is absent: no use case names a database, a queue service, an HTTP status or a thread.
 
+mod after_lease;
+mod answer;
 mod budget;
 mod callback;
+mod causes;
 mod cipher;
 mod circuits;
 #[cfg(feature = "conformance")]
@@ -38,13 +41,15 @@ use mm_model::{AttemptId, ConnectionKey, Refusal, SessionId, Step, Timestamp, Us
 use mm_oauth::{ClientSecrets, ProviderClient};
 
 pub use callback::{CallbackOutcome, CallbackQuery, CallbackRequest, LoginFailure};
+pub use causes::chain;
 pub use cipher::{CipherError, Field, TokenCipher};
 pub use fetch::{ConnectionState, ConnectionView, FetchError, TokenRequest, TokenView, WAIT_MAX};
 pub use login::{LoginRequest, LoginStarted, StartLoginError};
 pub use offers::{Offer, Offers};
-pub use refresh::chain;
+pub use stream::ChangeError;
 pub use tick::TickReport;
 
+use after_lease::PendingReturns;
 use budget::Budget;
 use circuits::Circuits;
 use ports::{Clock, ConnectionStore, EventError, EventSink, Outcome, QueueError, RefreshQueue, Rng, StoreError};
@@ -65,6 +70,7 @@ pub struct Engine {
     budget: Budget,
     circuits: Circuits,
     recent: RecentNudges,
+    returns: PendingReturns,
 }
 
 /// What an [`Engine`] is made of.
@@ -136,6 +142,7 @@ impl Engine {
             budget: Budget::new(parts.processes),
             circuits: Circuits::default(),
             recent: RecentNudges::default(),
+            returns: PendingReturns::default(),
             store: parts.store,
             queue: parts.queue,
             cipher: parts.cipher,
@@ -187,7 +194,7 @@ impl Engine {
     }
 
     /// A conditional write, repeated while the table does not answer: the condition recognises a write that had been
-    /// applied although its answer was lost.
+    /// applied although its answer was lost. A row that keeps changing is no refusal: nobody has said what it is by now.
     async fn write(&self, key: &ConnectionKey, step: &Step) -> Result<Outcome, StoreError> {
         let mut pause = WRITE_RETRY_FIRST;
         for _ in 1..WRITE_TRIES {
@@ -198,7 +205,10 @@ impl Engine {
             self.clock.sleep_real(pause).await;
             pause *= 2;
         }
-        self.store.apply(key, step).await
+        match self.store.apply(key, step).await? {
+            Outcome::Refused(Refusal::Raced, _) => Err(StoreError::Contended { doing: "apply a step of the protocol" }),
+            settled => Ok(settled),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! What follows from a change of a row: an event told, a short life nudged, a revocation sent on its way.
+//! What follows from changes of rows: short lives nudged, revocations sent on their way, events told.
 
 use std::time::Duration;
 
@@ -12,13 +12,43 @@ use crate::{
 // A nudge that had to be sent earlier than asked would be refused, and gone.
 const _: () = assert!(SOON_REACH.as_secs() + CLOCK_SKEW_MAX.as_secs() <= NUDGE_DELAY_MAX.as_secs());
 
+/// A batch of changes was not followed to its end.
+#[derive(Debug, thiserror::Error)]
+#[error("change {position} of the batch could not be followed")]
+pub struct ChangeError {
+    /// The first change, from 0, that is to be delivered again, and all that came after it with it.
+    pub position: usize,
+    /// Why.
+    #[source]
+    pub source: EngineError,
+}
+
 impl Engine {
-    /// Follows one change. Delivered again, it does the same again: events carry an id, nudges are looked at.
+    /// Follows changes. First the nudges of them all, so that one row's event that nobody takes delays no other row's
+    /// refresh; then their events, in order, up to the first change that failed. Delivered again, it does the same again:
+    /// events carry an id, nudges are looked at.
     ///
     /// # Errors
     ///
-    /// The change is to be delivered again.
-    pub async fn on_change(&self, change: &Change) -> Result<(), EngineError> {
+    /// Names the first change that failed.
+    pub async fn on_changes(&self, changes: &[Change]) -> Result<(), ChangeError> {
+        let mut failed = None;
+        for (position, change) in changes.iter().enumerate() {
+            if let Err(source) = self.nudge_change(change).await {
+                failed = failed.or(Some(ChangeError { position, source }));
+            }
+        }
+        let followed = failed.as_ref().map_or(changes.len(), |failed| failed.position);
+        for (position, change) in changes[..followed].iter().enumerate() {
+            if let Some(event) = change.connection_event() {
+                let told = self.events.publish(&event).await;
+                told.map_err(|source| ChangeError { position, source: source.into() })?;
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    async fn nudge_change(&self, change: &Change) -> Result<(), EngineError> {
         let nudge = |trigger| Nudge { key: change.key.clone(), trigger };
         let revoke = |revocation: &Version| (nudge(Trigger::Revoke { revocation: *revocation }), Duration::ZERO);
         let revocations: Vec<_> = change.revocations.iter().map(revoke).collect();
@@ -28,9 +58,6 @@ impl Engine {
         if let Some(soon) = change.soon {
             let delay = soon.since(self.clock.now()).min(NUDGE_DELAY_MAX);
             self.queue.nudge(Lane::Due, vec![(nudge(Trigger::Due), delay)]).await?;
-        }
-        if let Some(event) = change.connection_event() {
-            self.events.publish(&event).await?;
         }
         Ok(())
     }

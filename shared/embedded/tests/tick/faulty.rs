@@ -1,4 +1,4 @@
-//! A table and a queue that fail when a test says so.
+//! A table, a queue and an event sink that fail when a test says so.
 
 use std::{
     sync::{Arc, Mutex},
@@ -8,22 +8,25 @@ use std::{
 use async_trait::async_trait;
 use mm_embedded::{queue::EmbeddedQueue, store::SqliteStore};
 use mm_engine::ports::{
-    ChangePage, Clock, ConnectionStore, Consistency, Family, Lane, LaneMessage, Link, LinkOutcome, Nudge, Outcome,
-    PersonRows, QueueError, RefreshQueue, SeatPage, StateHash, StoreError, Unlink, WrappedKey,
+    ChangePage, Clock, ConnectionStore, Consistency, EventError, EventSink, Family, Lane, LaneMessage, Link,
+    LinkOutcome, Nudge, Outcome, PersonRows, QueueError, RefreshQueue, SeatPage, StateHash, StoreError, Unlink,
+    WrappedKey,
 };
 use mm_model::{
     AccountId, Circuit, ConnectionKey, Minute, ProviderId, Seat, Step, Timestamp, UserId, Version,
+    event::ConnectionEvent,
     login::PendingLogin,
     user::{EndedSession, ForcedAdmission},
 };
 
-/// What is asked of the ports during a tick.
+/// What is asked of the ports during a tick, and for a batch of changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Call {
     ReadTick,
     ReadSeat,
     Send,
     AdvanceTick,
+    Publish,
 }
 
 /// How a call ends that is to fail.
@@ -85,6 +88,23 @@ pub(crate) struct FaultyQueue {
     pub(crate) clock: Arc<dyn Clock>,
     /// Whom, and when it will be delivered.
     pub(crate) sent: Mutex<Vec<(ConnectionKey, Timestamp)>>,
+}
+
+/// An event sink under its faults; remembers what it accepted.
+pub(crate) struct FaultyEvents {
+    pub(crate) faults: Faults,
+    pub(crate) told: Mutex<Vec<ConnectionEvent>>,
+}
+
+#[async_trait]
+impl EventSink for FaultyEvents {
+    async fn publish(&self, event: &ConnectionEvent) -> Result<(), EventError> {
+        let failure = self.faults.of(Call::Publish);
+        if failure != Some(Failure::Refused) {
+            self.told.lock().unwrap().push(event.clone());
+        }
+        failure.map_or(Ok(()), |_| Err(EventError(Box::new(Planned))))
+    }
 }
 
 #[async_trait]

@@ -31,9 +31,7 @@ impl Worker {
             if page.changes.is_empty() {
                 return;
             }
-            for change in &page.changes {
-                self.world.engine.on_change(change).await.unwrap();
-            }
+            self.world.engine.on_changes(&page.changes).await.unwrap();
             self.told = Some(page.next);
         }
     }

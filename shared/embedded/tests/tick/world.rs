@@ -6,7 +6,7 @@ use mm_embedded::{
     journal::JournalLane,
     keys::KeyFile,
     queue::{EmbeddedQueue, InProcessQueue, QueueSettings},
-    store::{SqliteEvents, SqliteStore},
+    store::SqliteStore,
 };
 use mm_engine::{
     Engine, Offers, Parts, TickReport, TokenCipher,
@@ -20,7 +20,7 @@ use mm_oauth::{Deadlines, ProviderClient, StaticSecrets};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use crate::faulty::{Faults, FaultyQueue, FaultyStore};
+use crate::faulty::{Faults, FaultyEvents, FaultyQueue, FaultyStore};
 
 /// Where every test begins: on a minute.
 pub(crate) const START: Timestamp = Timestamp::from_unix(1_800_000_000);
@@ -30,6 +30,7 @@ pub(crate) struct World {
     pub(crate) store: Arc<SqliteStore>,
     pub(crate) queue: Arc<FaultyQueue>,
     pub(crate) clock: Arc<ManualClock>,
+    pub(crate) events: Arc<FaultyEvents>,
     pub(crate) faults: Faults,
     /// Everybody's seat.
     pub(crate) seats: BTreeMap<ConnectionKey, Seat>,
@@ -62,11 +63,12 @@ impl World {
             Arc::clone(&dyn_clock),
             Arc::clone(&rng),
         );
+        let events = Arc::new(FaultyEvents { faults: faults.clone(), told: Vec::new().into() });
         let engine = Engine::new(Parts {
             store: faulty,
             queue: Arc::clone(&queue) as _,
             cipher,
-            events: Arc::new(SqliteEvents::new(Arc::clone(&store))),
+            events: Arc::clone(&events) as _,
             clock: dyn_clock,
             rng,
             client: ProviderClient::new(Deadlines::PROVIDER).unwrap(),
@@ -76,7 +78,7 @@ impl World {
             processes: 1,
         });
         let seats = connect(&store, lifetimes).await;
-        Self { engine, store, queue, clock, faults, seats, _directory: directory }
+        Self { engine, store, queue, clock, events, faults, seats, _directory: directory }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
