@@ -1,7 +1,5 @@
 //! The way out: one connection, one session, everything.
 
-use std::time::Duration;
-
 use mm_model::{Connection, ProviderId, user::EndedSession};
 use mm_oauth::Revokes;
 
@@ -12,9 +10,6 @@ use crate::{
 
 /// Tries to write over a row that others are changing.
 const UNLINK_TRIES: u32 = 5;
-
-/// How long the tombstone of a forgotten person stays at least: until no refresh of theirs can be under way.
-const FORGOTTEN_AFTER: Duration = Duration::from_mins(10);
 
 impl Engine {
     /// Disconnects an account: gone here at once, whatever the provider says; revoked there by the worker, where it can be.
@@ -30,14 +25,14 @@ impl Engine {
         Err(contended("disconnect").into())
     }
 
-    /// Disconnects everything, ends every session and forgets the person.
+    /// Disconnects everything, ends every session and forgets the person. What may still arrive for their rows finds none,
+    /// which refuses it as well as a tombstone does.
     pub async fn delete_user(&self, session: &Session) -> Result<(), FetchError> {
         for _ in 0..UNLINK_TRIES {
             let rows = self.live_rows(session).await?;
             let mut done = true;
             for row in rows.connections.iter().filter(|row| row.is_connected()) {
-                let tombstone = self.tombstone(row).forgotten(self.clock.now().plus(FORGOTTEN_AFTER));
-                done &= self.unlink(row, tombstone).await? == LinkOutcome::Done;
+                done &= self.unlink(row, self.tombstone(row)).await? == LinkOutcome::Done;
             }
             if done && self.store.forget(&session.user).await? == LinkOutcome::Done {
                 tracing::info!(user = %session.user, "user.deleted");
@@ -78,6 +73,6 @@ impl Engine {
     }
 }
 
-fn contended(doing: &'static str) -> StoreError {
-    StoreError::Unavailable { doing, source: "the row kept changing".into() }
+const fn contended(doing: &'static str) -> StoreError {
+    StoreError::Contended { doing }
 }

@@ -223,16 +223,6 @@ impl Connection {
         self
     }
 
-    /// The tombstone of a person who wants to be forgotten: deleted as soon as it owes nothing and `purge_at` has come.
-    /// What may still arrive for it finds no row, which refuses it as well.
-    #[must_use]
-    pub fn forgotten(mut self, purge_at: Timestamp) -> Self {
-        if let Status::Disconnected { purge_at: planned, .. } = &mut self.status {
-            *planned = purge_at.min(*planned);
-        }
-        self
-    }
-
     /// The intent to revoke the refresh token that the connection holds now, if it holds one.
     pub fn owed_revocation(&self) -> Option<Revocation> {
         let refresh_token = self.active()?.refresh_token.clone()?;

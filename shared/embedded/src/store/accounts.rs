@@ -5,7 +5,7 @@ use mm_model::{AccountId, Connection, ConnectionKey, ProviderId, UserId, connect
 use rusqlite::params;
 
 use super::{
-    codec, connections,
+    changes, codec, connections, events,
     fault::Fault,
     people,
     query::{self, Fields},
@@ -89,8 +89,8 @@ pub(super) fn unlink(unit: &mut Unit<'_>, unlink: &Unlink) -> Result<LinkOutcome
     Ok(LinkOutcome::Done)
 }
 
-/// Deletes a person and their tombstones. Those that owe a revocation stay until that is done; the purge finds them by
-/// their missing person.
+/// Deletes a person and their tombstones, and where nothing is owed what was told of them. Tombstones that owe a revocation
+/// stay until that is done; the purge finds them by their missing person, and with them what is told from now on.
 pub(super) fn forget(unit: &mut Unit<'_>, user: &UserId) -> Result<LinkOutcome, Fault> {
     let rows = connections::of(unit.sql, user)?;
     if rows.iter().any(Connection::is_connected) {
@@ -101,6 +101,10 @@ pub(super) fn forget(unit: &mut Unit<'_>, user: &UserId) -> Result<LinkOutcome, 
     }
     if people::delete(unit.sql, user)? {
         unit.tally.writes += 1;
+    }
+    if rows.iter().all(|row| row.revocations.is_empty()) {
+        changes::forget(unit.sql, user)?;
+        events::forget(unit.sql, user)?;
     }
     Ok(LinkOutcome::Done)
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mm_engine::ports::ChangePage;
-use mm_model::{Connection, ConnectionKey, Timestamp, Version, event::Change, limits::LEASE_STRICT};
+use mm_model::{Connection, ConnectionKey, Timestamp, UserId, Version, event::Change, limits::LEASE_STRICT};
 use rusqlite::{OptionalExtension as _, params};
 
 use super::{
@@ -104,6 +104,28 @@ pub(super) fn set_told(sql: &rusqlite::Connection, cursor: &str) -> Result<(), F
                 ON CONFLICT (id) DO UPDATE SET told = excluded.told WHERE excluded.told > told";
     query::execute(sql, text, [parse(cursor)?])?;
     Ok(())
+}
+
+/// Deletes the changes told of a person who is forgotten. Those still to be told go with a later purge.
+pub(super) fn forget(sql: &rusqlite::Connection, user: &UserId) -> Result<(), Fault> {
+    query::execute(
+        sql,
+        "DELETE FROM changes WHERE user_id = ?1 AND seq <= (SELECT told FROM stream_cursor)",
+        [user.as_str()],
+    )?;
+    Ok(())
+}
+
+/// Deletes changes told of people of whom no row is left, among `limit` of them after number `after`. Returns where to go on.
+pub(super) fn forget_the_gone(sql: &rusqlite::Connection, after: i64, limit: i64) -> Result<Option<i64>, Fault> {
+    let text = "SELECT max(seq) FROM (SELECT seq FROM changes WHERE seq > ?1 AND seq <= (SELECT told FROM stream_cursor) ORDER BY seq LIMIT ?2)";
+    let last = query::first(sql, text, [after, limit], |row| Ok(row.get::<_, Option<i64>>(0)?))?.flatten();
+    let Some(last) = last else { return Ok(None) };
+    let text = "DELETE FROM changes WHERE seq > ?1 AND seq <= ?2 \
+                AND NOT EXISTS (SELECT 1 FROM users WHERE users.user_id = changes.user_id) \
+                AND NOT EXISTS (SELECT 1 FROM connections WHERE connections.user_id = changes.user_id)";
+    query::execute(sql, text, [after, last])?;
+    Ok(Some(last))
 }
 
 /// Deletes what is too old or too much.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use mm_engine::ports::{EventError, EventSink, StoreError};
-use mm_model::{ConnectionKey, Timestamp, event::ConnectionEvent};
+use mm_model::{ConnectionKey, Timestamp, UserId, event::ConnectionEvent};
 use rusqlite::params;
 
 use super::{
@@ -79,6 +79,24 @@ fn recent(sql: &rusqlite::Connection, limit: u32) -> Result<Vec<ConnectionEvent>
             at: fields.need("at", Fields::time)?,
         })
     })
+}
+
+/// Deletes the events of a person who is forgotten.
+pub(super) fn forget(sql: &rusqlite::Connection, user: &UserId) -> Result<(), Fault> {
+    query::execute(sql, "DELETE FROM events WHERE user_id = ?1", [user.as_str()])?;
+    Ok(())
+}
+
+/// Deletes events of people of whom no row is left, among `limit` of them after number `after`. Returns where to go on.
+pub(super) fn forget_the_gone(sql: &rusqlite::Connection, after: i64, limit: i64) -> Result<Option<i64>, Fault> {
+    let text = "SELECT max(seq) FROM (SELECT seq FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2)";
+    let last = query::first(sql, text, [after, limit], |row| Ok(row.get::<_, Option<i64>>(0)?))?.flatten();
+    let Some(last) = last else { return Ok(None) };
+    let text = "DELETE FROM events WHERE seq > ?1 AND seq <= ?2 \
+                AND NOT EXISTS (SELECT 1 FROM users WHERE users.user_id = events.user_id) \
+                AND NOT EXISTS (SELECT 1 FROM connections WHERE connections.user_id = events.user_id)";
+    query::execute(sql, text, [after, last])?;
+    Ok(Some(last))
 }
 
 /// Deletes events that are too old.

@@ -8,6 +8,9 @@ use super::{SqliteStore, changes, events, fault::Fault, logins, query, writer::U
 /// Rows of each kind deleted in one transaction: some milliseconds, so that no refresh waits long behind a purge.
 const PURGE_BATCH: i64 = 500;
 
+/// Rows looked through in one transaction: two look-ups each, some milliseconds.
+const PIECE: i64 = 2_000;
+
 /// Most transactions of one purge. What remains then goes with the next one.
 const PURGE_BATCHES_MAX: u32 = 200;
 
@@ -29,9 +32,27 @@ impl SqliteStore {
                 events::prune(unit.sql, now)
             })
             .await?;
+        self.forget_the_gone(changes::forget_the_gone).await?;
+        self.forget_the_gone(events::forget_the_gone).await?;
         Ok(deleted)
     }
+
+    /// What was told of people of whom no row is left: they asked to be forgotten. Looked for in pieces, because neither table
+    /// has an index on its people.
+    async fn forget_the_gone(&self, piece: Piece) -> Result<(), StoreError> {
+        let mut after = 0;
+        loop {
+            let doing = "delete what was told of people who are gone";
+            match self.writer.write(doing, move |unit| piece(unit.sql, after, PIECE)).await? {
+                Some(last) => after = last,
+                None => return Ok(()),
+            }
+        }
+    }
 }
+
+/// Looks through some rows after a number, and says where to go on.
+type Piece = fn(&rusqlite::Connection, i64, i64) -> Result<Option<i64>, Fault>;
 
 /// Deletes one batch; says how many rows went and whether there may be more.
 fn batch(unit: &mut Unit<'_>, now: Timestamp) -> Result<(u64, bool), Fault> {
