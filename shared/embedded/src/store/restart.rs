@@ -7,6 +7,7 @@ use mm_model::{
     ConnectionKey, Timestamp,
     connection::Revocation,
     limits::{AFTER_LEASE, NUDGE_SLACK},
+    wheel::{self, Seat, Wheel},
 };
 use rusqlite::Row;
 
@@ -16,12 +17,16 @@ use super::{
     query::{self, Fields},
 };
 
+/// Over how long the nudges of what is overdue are spread at most; what is overdue for less, over that. Everybody at once
+/// would spend the provider's whole rate, after a long absence for minutes, and come by together ever after.
+const OVERDUE_SPREAD_MAX: Duration = Duration::from_mins(10);
+
 /// Rows looked at between two breaths: the scan runs on a runtime thread, and some milliseconds of it are enough.
 const SCAN_PAGE: i64 = 1_000;
 
 /// Scans by row number, because no index knows `nextRefreshAt`: an index on it would cost every refresh two writes, and
 /// this is one scan at each start.
-const SCAN: &str = "SELECT user_id, provider, rowid, seat IS NOT NULL, next_refresh_at, soon, lease_expires_at, to_revoke \
+const SCAN: &str = "SELECT user_id, provider, rowid, seat, next_refresh_at, soon, lease_expires_at, attempts, to_revoke \
      FROM connections WHERE rowid > ?1 ORDER BY rowid LIMIT ?2";
 
 /// One scanned row's nudges, and where it stood.
@@ -32,8 +37,9 @@ struct Scanned {
 
 impl SqliteStore {
     /// The nudges that a queue in memory lost with the process before: for each connection on the wheel that is due by
-    /// `now + horizon`, and for each revocation owed, with its delay from `now`. What an attempt of the old process still
-    /// holds a lease on comes just after the lease, which is kept.
+    /// `now + horizon`, and for each revocation owed, with its delay from `now`. What is overdue is spread. What an attempt
+    /// of the old process still holds a lease on comes just after the lease, which is kept. Of those that sleep on the slow
+    /// wheel, only what was being refreshed or retried had a nudge to lose: the others wait for their pass.
     pub async fn nudges_lost_by_restart(
         &self,
         now: Timestamp,
@@ -61,16 +67,25 @@ fn scan(row: &Row<'_>, now: Timestamp, due_by: Timestamp) -> Result<Scanned, Fau
         provider: fields.need("platform", Fields::parsed)?,
     };
     let rowid = fields.take("rowid")?;
-    let on_the_wheel: bool = fields.take("seat")?;
+    let wheel = fields.parsed::<Seat>("seat")?.map(Seat::wheel);
     let next_refresh_at = fields.time("nextRefreshAt")?;
     let soon = fields.time("soon")?;
     let lease_expires_at = fields.time("leaseExpiresAt")?;
+    let attempts: Option<u32> = fields.take("attempts")?;
     let owed: Vec<Revocation> = fields.json("toRevoke")?.unwrap_or_default();
 
     let mut nudges = Vec::new();
-    if let Some(next_refresh_at) = next_refresh_at.filter(|next| on_the_wheel && *next <= due_by) {
+    let had_a_nudge = match wheel {
+        None => false,
+        Some(Wheel::Fast) => true,
+        Some(Wheel::Slow) => lease_expires_at.is_some() || attempts.is_some_and(|attempts| attempts > 0),
+    };
+    if let Some(next_refresh_at) = next_refresh_at.filter(|next| had_a_nudge && *next <= due_by) {
         let at = next_refresh_at.plus(NUDGE_SLACK);
         let at = soon.map_or(at, |soon| at.min(soon));
+        let overdue = now.since(at).min(OVERDUE_SPREAD_MAX);
+        let leased = lease_expires_at.is_some_and(|end| now < end);
+        let at = if overdue.is_zero() || leased { at } else { wheel::spread_instant(&key, now, overdue) };
         let nudge = Nudge { key: key.clone(), trigger: Trigger::Due };
         nudges.push((nudge, delay(at, lease_expires_at, now)));
     }

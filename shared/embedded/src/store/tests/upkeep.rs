@@ -1,16 +1,21 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use mm_engine::ports::{ConnectionStore, Expected, LinkOutcome, Nudge, StateHash, Trigger};
+use mm_engine::ports::{ConnectionStore, EventSink as _, Expected, LinkOutcome, Nudge, StateHash, Trigger};
 use mm_model::{
-    Connection, Step,
+    Connection, Seat, Step, Timestamp,
+    connection::RefreshError,
+    event::{ConnectionEvent, EventMark},
     limits::{AFTER_LEASE, NUDGE_SLACK, PENDING_LOGIN_LIFETIME, TOMBSTONE_LIFETIME},
     login::{Intent, PendingLogin, Person},
-    step::{ClaimRevocation, FinishRevocation, Sleep},
+    step::{ClaimRevocation, FinishRevocation, Release, Sleep},
+    wheel,
 };
 
 use super::fixture::{
     HOUR, LEASE, NOW, applied, attempt, claim, connect, consent, disconnect, key, link, read, store, version,
 };
+
+use crate::store::SqliteEvents;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -53,8 +58,72 @@ async fn a_restart_gives_back_the_nudges_that_a_queue_in_memory_lost() {
     applied(&store, "ann", claim(9, now)).await;
     let lost = store.nudges_lost_by_restart(now.plus(SECOND), Duration::ZERO).await.unwrap();
     assert_eq!(lost[0], (due("ann"), NOW.plus(LEASE + AFTER_LEASE).since(NOW.plus(SECOND))));
-    let lost = store.nudges_lost_by_restart(now.plus(LEASE), Duration::ZERO).await.unwrap();
-    assert_eq!(lost[0], (due("ann"), Duration::ZERO));
+    let after = now.plus(LEASE);
+    let overdue = after.since(next.plus(NUDGE_SLACK));
+    let spread = wheel::spread_instant(&key("ann"), after, overdue.min(HOUR / 6)).since(after);
+    let lost = store.nudges_lost_by_restart(after, Duration::ZERO).await.unwrap();
+    assert_eq!(lost[0], (due("ann"), spread));
+}
+
+#[tokio::test]
+async fn a_restart_spreads_what_is_overdue_over_ten_minutes_or_as_long_as_it_is_overdue() {
+    let (_directory, store) = store();
+    let fill = store.writer.write("fill", |unit| {
+        for n in 0..600 {
+            crate::store::connections::write(unit, None, &super::fixture::row(&format!("user-{n}"), n))?;
+        }
+        Ok(())
+    });
+    fill.await.unwrap();
+    // All tokens are of one second, and their passes within the last twelve minutes.
+    for (away, within) in [(HOUR * 5, HOUR / 6), (HOUR, HOUR / 6)] {
+        let now = NOW.plus(away);
+        let lost = store.nudges_lost_by_restart(now, Duration::ZERO).await.unwrap();
+        assert_eq!(lost.len(), 600);
+        let minutes: Vec<_> = (0..10).map(|n| (n * SECOND * 60, (n + 1) * SECOND * 60)).collect();
+        let in_minute =
+            |(from, to): &(Duration, Duration)| lost.iter().filter(|(_, delay)| (from..to).contains(&delay)).count();
+        assert!(lost.iter().all(|(_, delay)| *delay < within), "after {away:?}");
+        let counts: Vec<_> = minutes.iter().map(in_minute).collect();
+        assert!(counts[0] < 200, "no herd after {away:?}: {counts:?}");
+    }
+    let first = lost_within(&store, NOW.plus(HOUR * 5)).await;
+    assert!(first.iter().filter(|delay| **delay >= SECOND * 300).count() > 200, "the second half has its share");
+}
+
+async fn lost_within(store: &crate::store::SqliteStore, now: Timestamp) -> Vec<Duration> {
+    let lost = store.nudges_lost_by_restart(now, Duration::ZERO).await.unwrap();
+    lost.into_iter().map(|(_, delay)| delay).collect()
+}
+
+#[tokio::test]
+async fn a_restart_wakes_no_sleeper_but_one_that_was_being_refreshed_or_retried() {
+    let (_directory, store) = store();
+    for (user, n) in [("idle", 1), ("refreshing", 2), ("retrying", 3)] {
+        let row = connect(&store, user, n).await;
+        let seen_at = row.active().unwrap().seen_at;
+        let seat = Some(Seat::slow(&key(user)));
+        applied(&store, user, Step::Sleep(Sleep { version: version(n), seen_at, seat })).await;
+    }
+    let now = NOW.plus(HOUR * 24 * 10);
+    applied(&store, "refreshing", claim(9, now)).await;
+    applied(&store, "retrying", claim(8, now)).await;
+    let release = Release {
+        version: version(3),
+        attempt: attempt(8),
+        next_refresh_at: now.plus(HOUR),
+        unknown_outcomes: 0,
+        attempts: 1,
+        error: RefreshError::Throttled,
+        event: None,
+    };
+    applied(&store, "retrying", Step::Release(release)).await;
+    // Dead or alive, a lease says that somebody was at it.
+    for later in [now.plus(HOUR * 2), now.plus(LEASE / 2)] {
+        let lost = store.nudges_lost_by_restart(later, HOUR * 2).await.unwrap();
+        let whom: Vec<_> = lost.iter().map(|(nudge, _)| nudge.key.user.as_str()).collect();
+        assert_eq!(whom, ["refreshing", "retrying"]);
+    }
 }
 
 #[tokio::test]
@@ -147,4 +216,60 @@ async fn a_forgotten_person_leaves_only_what_is_owed_and_that_goes_when_it_is_pa
     applied(&store, "ann", Step::FinishRevocation(FinishRevocation { revocation, attempt })).await;
     assert_eq!(store.purge(NOW).await.unwrap(), 1);
     assert!(read(&store, "ann").await.is_none());
+}
+
+async fn tell_all(store: &crate::store::SqliteStore) {
+    let next = store.changes(store.told().unwrap().as_deref()).await.unwrap().next;
+    store.set_told(&next).await.unwrap();
+}
+
+/// Whom the logs name: the changes kept, then the events.
+async fn named(store: &crate::store::SqliteStore) -> (Vec<String>, Vec<String>) {
+    let changes = store.changes(None).await.unwrap().changes;
+    let changes = changes.into_iter().map(|change| change.key.user.to_string()).collect();
+    let events = store.recent_events(100).unwrap().into_iter().map(|event| event.key.user.to_string()).collect();
+    (changes, events)
+}
+
+#[tokio::test]
+async fn a_forgotten_person_is_in_no_log_once_they_owe_nothing() {
+    let (_directory, store) = store();
+    let store = Arc::new(store);
+    let events = SqliteEvents::new(Arc::clone(&store));
+    let publish = async |user: &str, kind, n: u32| {
+        let event = ConnectionEvent { id: format!("{user}-{n}"), kind, key: key(user), at: NOW };
+        events.publish(&event).await.unwrap();
+    };
+    let (ann, cyd) = (connect(&store, "ann", 1).await, connect(&store, "cyd", 2).await);
+    connect(&store, "bob", 3).await;
+    tell_all(&store).await;
+    for user in ["ann", "bob", "cyd"] {
+        publish(user, EventMark::Connected, 1).await;
+    }
+    disconnect(&store, &ann, 4, NOW, false).await;
+    disconnect(&store, &cyd, 5, NOW, true).await;
+    for user in ["ann", "cyd"] {
+        assert_eq!(store.forget(&key(user).user).await.unwrap(), LinkOutcome::Done);
+    }
+    let expected = (vec!["cyd", "bob", "ann", "cyd"], vec!["cyd", "bob"]);
+    let (changes, kept) = named(&store).await;
+    assert_eq!((changes, kept), (strings(&expected.0), strings(&expected.1)), "what is still to be told, and who owes");
+    // The stream tells of the end after it.
+    publish("ann", EventMark::Disconnected, 2).await;
+    publish("cyd", EventMark::Disconnected, 2).await;
+    store.purge(NOW).await.unwrap();
+    assert_eq!(named(&store).await, (strings(&["cyd", "bob", "ann", "cyd"]), strings(&["cyd", "cyd", "bob"])));
+    tell_all(&store).await;
+    store.purge(NOW).await.unwrap();
+    assert_eq!(named(&store).await, (strings(&["cyd", "bob", "cyd"]), strings(&["cyd", "cyd", "bob"])));
+    let (revocation, attempt) = (version(2), attempt(1));
+    applied(&store, "cyd", Step::ClaimRevocation(ClaimRevocation { revocation, attempt, now: NOW, lease: LEASE }))
+        .await;
+    applied(&store, "cyd", Step::FinishRevocation(FinishRevocation { revocation, attempt })).await;
+    store.purge(NOW).await.unwrap();
+    assert_eq!(named(&store).await, (strings(&["bob"]), strings(&["bob"])), "who stays is remembered");
+}
+
+fn strings(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
 }
