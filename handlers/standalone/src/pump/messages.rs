@@ -19,6 +19,10 @@ use crate::Backend;
 /// Batches of one lane at work at once: ten messages each, bounded like the event source's maximum concurrency.
 const BATCHES_AT_ONCE: usize = 16;
 
+/// Batches of the ordered lane at work at once: one connection's slow provider must not hold up the others. A connection's
+/// messages are in one batch at a time, for its group is locked.
+const LANE_BATCHES_AT_ONCE: usize = 4;
+
 /// How soon a message that failed comes again, for each time that it did.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -58,13 +62,22 @@ pub(super) async fn run(backend: Arc<Backend>, lane: Lane) {
 }
 
 pub(super) async fn run_lane(backend: Arc<Backend>) {
+    let slots = Arc::new(Semaphore::new(LANE_BATCHES_AT_ONCE));
+    let mut batches = JoinSet::new();
     loop {
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { break };
         let batch = backend.queue.lane.receive().await;
         if batch.is_empty() {
             break;
         }
-        work_on_lane(&backend, batch).await;
+        let backend = Arc::clone(&backend);
+        batches.spawn(async move {
+            work_on_lane(&backend, batch).await;
+            drop(slot);
+        });
+        while batches.try_join_next().is_some() {}
     }
+    while batches.join_next().await.is_some() {}
 }
 
 async fn work_on_nudges(backend: &Backend, batch: Vec<Received>) {
