@@ -252,6 +252,7 @@ fn only_main_uses_boot() -> Outcome {
         &source::BOOT_ONLY_IN_MAIN,
         &[
             ("handlers/standalone/src/server.rs", "use mm_boot::Configuration;"),
+            ("handlers/standalone/src/pump/run.rs", "use mm_boot::Configuration;"),
             ("shared/web/src/main.rs", "mm_boot::telemetry();"),
         ],
     )

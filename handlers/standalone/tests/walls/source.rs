@@ -25,8 +25,10 @@ impl Source {
         self.path.contains("/tests/") || self.path.ends_with("/tests.rs")
     }
 
+    /// The files of a program and of no library: its `main.rs`, and `run`, which the main that assembles most keeps apart.
     fn is_main(&self) -> bool {
-        self.path.starts_with("handlers/") && self.path.ends_with("/src/main.rs")
+        let program = self.path.strip_prefix("handlers/").and_then(|path| path.split_once("/src/"));
+        program.is_some_and(|(_, file)| matches!(file, "main.rs" | "run.rs") || file.starts_with("run/"))
     }
 }
 
@@ -62,7 +64,7 @@ pub(crate) const ENVIRONMENT_ONLY_IN_BOOT: SourceWall = SourceWall {
 };
 
 pub(crate) const BOOT_ONLY_IN_MAIN: SourceWall = SourceWall {
-    why: "only a program's main.rs assembles from configuration; everything else is given values",
+    why: "only a program's main.rs, and its run, assembles from configuration; everything else is given values",
     judges: |source| !source.is_main() && !source.path.starts_with("shared/boot/"),
     names: |line| has_word(line, "mm_boot"),
 };
