@@ -48,12 +48,12 @@ const OUTCOMES = {
   },
   provider_refused: {
     title: (name) => `${name} refused to finish the login.`,
-    text: 'It rejected the code or this application’s registration. If it happens again, check the client id, the secret and the redirect address.',
+    text: 'It did not accept this login. Nothing was stored; start again.',
     offers: [AGAIN],
   },
   not_configured: {
-    title: (name) => `${name} is not set up on this server.`,
-    text: 'Its client id, client secret and redirect address must be in the server’s environment, as SPOTIFY_CLIENT_ID, SPOTIFY_CLIENT_SECRET and SPOTIFY_REDIRECT_URI are for Spotify.',
+    title: (name) => `${name} is not set up properly on this server.`,
+    text: 'Its client id and secret are missing, or the provider refuses them: they must be in the server’s environment, as SPOTIFY_CLIENT_ID and SPOTIFY_CLIENT_SECRET are for Spotify.',
     offers: [],
   },
 };
