@@ -184,7 +184,12 @@ impl Engine {
                 self.nudge_once(row).await;
                 self.wait_for_refresh(session, offer, row.version, request).await
             }
-            reading => self.answer(offer, reading, request.min_ttl).await,
+            reading => {
+                if let Reading::Reauthorize(_) = reading {
+                    self.end_noticed(&rows, provider).await;
+                }
+                self.answer(offer, reading, request.min_ttl).await
+            }
         }
     }
 
@@ -207,7 +212,8 @@ impl Engine {
             let reading = read(&rows, session, offer, now);
             match &reading {
                 Reading::NoSession => return Err(FetchError::NoSession),
-                Reading::NotConnected | Reading::Reauthorize(_) => {}
+                Reading::NotConnected => {}
+                Reading::Reauthorize(_) => self.end_noticed(&rows, &offer.provider.id).await,
                 Reading::Alive(row, active) => self.notice(row, active).await,
                 Reading::Expired(row, active) => {
                     self.notice(row, active).await;
@@ -332,6 +338,14 @@ impl Engine {
         }
     }
 
+    /// The first reader who finds that a token which cannot be renewed has ended has it told: the wheel's next pass may be
+    /// days away.
+    async fn end_noticed(&self, rows: &PersonRows, provider: &ProviderId) {
+        if let Some(row) = rows.connection(provider).filter(|row| row.active().is_some()) {
+            self.nudge(row, Trigger::Due).await;
+        }
+    }
+
     async fn nudge_once(&self, row: &Connection) {
         self.nudge(row, Trigger::Forced { version: row.version }).await;
     }
@@ -371,11 +385,16 @@ pub(crate) fn read<'a>(rows: &'a PersonRows, session: &Session, offer: &Offer, n
         Status::Disconnected { .. } => Reading::NotConnected,
         Status::ReauthorizationRequired { reason, .. } => Reading::Reauthorize(*reason),
         Status::Active(active) if now < active.expires_at => Reading::Alive(row, active),
-        Status::Active(active) if active.refresh_token.is_none() => {
+        Status::Active(active) if has_ended(active, now) => {
             Reading::Reauthorize(ReauthorizationReason::NoRefreshToken)
         }
         Status::Active(active) => Reading::Expired(row, active),
     }
+}
+
+/// Whether the token has run out and nothing can renew it: what the row says once the worker has come by.
+fn has_ended(active: &Active, now: Timestamp) -> bool {
+    active.refresh_token.is_none() && now >= active.expires_at
 }
 
 fn connection_view(row: &Connection, now: Timestamp) -> Option<ConnectionView> {
@@ -384,6 +403,10 @@ fn connection_view(row: &Connection, now: Timestamp) -> Option<ConnectionView> {
         Status::ReauthorizationRequired { reason, since } => {
             ConnectionState::ReauthorizationRequired { reason: *reason, since: *since }
         }
+        Status::Active(active) if has_ended(active, now) => ConnectionState::ReauthorizationRequired {
+            reason: ReauthorizationReason::NoRefreshToken,
+            since: active.expires_at,
+        },
         Status::Active(active) => ConnectionState::Active {
             freshness: active.freshness(now, Duration::ZERO),
             issued_at: active.issued_at(),
