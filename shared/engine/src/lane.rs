@@ -1,17 +1,13 @@
 //! The ordered lane of one connection: rescued answers, and behind them retries whose first outcome is unknown.
 
-use std::time::Duration;
-
 use mm_model::{
     AttemptId, ConnectionKey, Refusal, Version,
-    limits::AFTER_LEASE,
-    refresh::Claimed,
     step::{Handoff, Step},
 };
 
 use crate::{
     Engine, EngineError, Invocation,
-    ports::{Lane, LaneMessage, NUDGE_DELAY_MAX, Nudge, Outcome, Trigger},
+    ports::{LaneMessage, Outcome, Trigger},
     refresh::Way,
 };
 
@@ -28,7 +24,9 @@ impl Engine {
                 let outcome = self.write(key, &Step::Commit(commit.clone())).await?;
                 self.committed(key, message, outcome).await
             }
-            LaneMessage::Retry { key, version, from } => self.retry(key, *version, *from, invocation).await,
+            LaneMessage::Retry { key, version, from, urgent } => {
+                self.retry(key, *version, *from, Way::Lane { urgent: *urgent }, invocation).await
+            }
         }
     }
 
@@ -37,33 +35,26 @@ impl Engine {
         key: &ConnectionKey,
         version: Version,
         from: AttemptId,
+        way: Way,
         invocation: Invocation,
     ) -> Result<(), EngineError> {
         let Some(offer) = self.offers.get(&key.provider) else { return Ok(()) };
         let to = self.new_attempt();
         let handoff = Handoff { version, from, to, now: self.clock.now(), lease: offer.lease() };
         match self.write(key, &Step::Handoff(handoff)).await? {
-            Outcome::Applied(row) | Outcome::Refused(Refusal::AlreadyMine, Some(row)) => match Claimed::new(row) {
-                Some(claimed) => self.attempt(offer, claimed, to, Way::Lane, invocation).await,
-                None => Ok(()),
-            },
+            Outcome::Applied(row) | Outcome::Refused(Refusal::AlreadyMine, Some(row)) => {
+                self.attempt_on(offer, row, to, way, invocation).await
+            }
             Outcome::Refused(refusal, old) => {
                 tracing::debug!(connection = %key, ?refusal, "refresh.handoff: refused");
                 let waiting = old.filter(|row| row.version == version).and_then(|row| row.active()?.lease);
                 match waiting {
-                    // Still at this version, under somebody's lease: come back when that is over.
-                    Some(lease) => {
-                        let delay = lease.expires_at.plus(AFTER_LEASE).since(self.clock.now());
-                        self.nudge_later(key, delay).await
-                    }
+                    // Still at this version, under somebody's lease, which may be this message's own from a delivery that
+                    // failed: come back when that is over.
+                    Some(lease) => Ok(self.nudge_after_lease(key, Trigger::Due, lease.expires_at).await?),
                     None => Ok(()),
                 }
             }
         }
-    }
-
-    async fn nudge_later(&self, key: &ConnectionKey, delay: Duration) -> Result<(), EngineError> {
-        let nudge = Nudge { key: key.clone(), trigger: Trigger::Due };
-        Ok(self.queue.nudge(Lane::Due, vec![(nudge, delay.min(NUDGE_DELAY_MAX))]).await?)
     }
 }

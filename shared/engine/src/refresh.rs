@@ -1,30 +1,25 @@
 //! Refreshing one connection: claim, own everything, send, commit. Two conditional writes, no read.
 
+mod gate;
+
 use std::time::Duration;
 
 use mm_model::{
-    AttemptId, Connection, ConnectionKey, RefreshToken, Refusal, Seat, Timestamp, backoff,
-    connection::RefreshError,
-    limits::{CLOCK_SKEW_MAX, COMMIT_RESERVE, PROVIDER_TIMEOUT},
+    AttemptId, Connection, ConnectionKey, ProviderId, RefreshToken, Refusal, Seat, Timestamp, Version, backoff,
+    connection::{ReauthorizationReason, RefreshError},
+    limits::CLOCK_SKEW_MAX,
     refresh::{Claimed, Refreshed},
     step::{Claim, Commit, Flag, ForcedClaim, Sleep, Step},
 };
-use mm_oauth::{Revokes, Rotation, TokenAnswer, Verdict};
+use mm_oauth::{Misconfiguration, Rotation, TokenAnswer, UnavailableCause, Verdict};
 
+pub(crate) use crate::causes::chain;
 use crate::{
     Engine, EngineError, Invocation, Offer,
+    answer::Kept,
     cipher::{CipherError, Sealer},
     ports::{Lane, LaneMessage, NUDGE_DELAY_MAX, Nudge, Outcome, StoreError, Trigger},
 };
-
-/// A commit that is not acknowledged within this goes on the lane as well.
-const COMMIT_PATIENCE: Duration = Duration::from_millis(300);
-
-/// The wait before a refused commit is tried again, doubled each time up to [`COMMIT_RETRY_MAX`].
-const COMMIT_RETRY_FIRST: Duration = Duration::from_millis(100);
-
-/// The longest wait between two tries of a commit.
-const COMMIT_RETRY_MAX: Duration = Duration::from_secs(2);
 
 /// How long a connection of another registration is left alone: until an operator may have put it right.
 const FOREIGN_ISSUER_WAIT: Duration = Duration::from_hours(1);
@@ -37,14 +32,17 @@ pub(crate) enum Way {
     /// By a nudge from a reader who waits.
     Urgent,
     /// By the ordered lane: every rescue that there can be has been applied.
-    Lane,
+    Lane {
+        /// Whether a reader waits for it.
+        urgent: bool,
+    },
 }
 
 impl Way {
     const fn lane(self) -> Lane {
         match self {
-            Self::Due | Self::Lane => Lane::Due,
-            Self::Urgent => Lane::Urgent,
+            Self::Due | Self::Lane { urgent: false } => Lane::Due,
+            Self::Urgent | Self::Lane { urgent: true } => Lane::Urgent,
         }
     }
 }
@@ -64,37 +62,68 @@ impl Engine {
     pub async fn on_nudge(&self, nudge: &Nudge, invocation: Invocation) -> Result<(), EngineError> {
         match nudge.trigger {
             Trigger::Revoke { revocation } => self.revoke(&nudge.key, revocation).await,
-            Trigger::Due | Trigger::Forced { .. } => self.refresh(nudge, invocation).await,
+            Trigger::Due => self.refresh(&nudge.key, None, invocation).await,
+            Trigger::Forced { version } => self.refresh(&nudge.key, Some(version), invocation).await,
         }
     }
 
-    async fn refresh(&self, nudge: &Nudge, invocation: Invocation) -> Result<(), EngineError> {
-        let key = &nudge.key;
+    /// Refreshes what is due, or the token pair that a reader has `seen` dead.
+    async fn refresh(
+        &self,
+        key: &ConnectionKey,
+        seen: Option<Version>,
+        invocation: Invocation,
+    ) -> Result<(), EngineError> {
         let Some(offer) = self.offers.get(&key.provider) else {
             // Not configured here (any more): never sent, never flagged.
             tracing::debug!(connection = %key, "refresh.nudge: the provider is not on offer");
             return Ok(());
         };
         let (attempt, now, lease) = (self.new_attempt(), self.clock.now(), offer.lease());
-        let (step, way) = match nudge.trigger {
-            Trigger::Forced { version } => {
-                (Step::ForcedClaim(ForcedClaim { attempt, now, lease, version }), Way::Urgent)
-            }
-            Trigger::Due | Trigger::Revoke { .. } => {
-                (Step::Claim(Claim { attempt, now, lease, awake_window: self.awake_window }), Way::Due)
-            }
+        let (step, way) = match seen {
+            Some(version) => (Step::ForcedClaim(ForcedClaim { attempt, now, lease, version }), Way::Urgent),
+            None => (Step::Claim(Claim { attempt, now, lease, awake_window: self.awake_window }), Way::Due),
         };
-        match self.write(key, &step).await? {
-            Outcome::Applied(row) | Outcome::Refused(Refusal::AlreadyMine, Some(row)) => match Claimed::new(row) {
-                Some(claimed) => self.attempt(offer, claimed, attempt, way, invocation).await,
-                None => Ok(()),
-            },
+        let worked = self.claim(offer, key, &step, attempt, way, invocation).await;
+        self.outlast_lease(key, Trigger::Due, now.plus(lease), worked).await
+    }
+
+    async fn claim(
+        &self,
+        offer: &Offer,
+        key: &ConnectionKey,
+        step: &Step,
+        attempt: AttemptId,
+        way: Way,
+        invocation: Invocation,
+    ) -> Result<(), EngineError> {
+        match self.write(key, step).await? {
+            Outcome::Applied(row) | Outcome::Refused(Refusal::AlreadyMine, Some(row)) => {
+                self.attempt_on(offer, row, attempt, way, invocation).await
+            }
             Outcome::Refused(Refusal::Asleep, Some(row)) => self.put_to_sleep(offer, &row).await,
             Outcome::Refused(refusal, _) => {
                 tracing::debug!(connection = %key, ?refusal, "refresh.nudge: nothing to do");
                 Ok(())
             }
         }
+    }
+
+    /// One attempt on the row that a claim or a hand-off returned.
+    pub(crate) async fn attempt_on(
+        &self,
+        offer: &Offer,
+        row: Connection,
+        attempt: AttemptId,
+        way: Way,
+        invocation: Invocation,
+    ) -> Result<(), EngineError> {
+        let key = row.key.clone();
+        let Some(claimed) = Claimed::new(row) else {
+            tracing::error!(connection = %key, "refresh.claim: impossible row: claimed, but not active or without a lease");
+            return Ok(());
+        };
+        self.attempt(offer, claimed, attempt, way, invocation).await
     }
 
     /// Takes a connection that nobody reads off the fast wheel; onto the slow one where an unused grant would die.
@@ -109,7 +138,7 @@ impl Engine {
     }
 
     /// One attempt that holds the lease: refresh, or say why not and when again.
-    pub(crate) async fn attempt(
+    async fn attempt(
         &self,
         offer: &Offer,
         claimed: Claimed,
@@ -126,15 +155,13 @@ impl Engine {
         if claimed.active().refresh_token.is_none() {
             return self.without_refresh_token(&claimed, now).await;
         }
-        let spends = offer.provider.rotation == Rotation::Strict;
-        if spends && way != Way::Lane && claimed.follows_unknown_outcome() {
+        let behind_rescues = matches!(way, Way::Lane { .. });
+        if spends(offer) && !behind_rescues && claimed.follows_unknown_outcome() {
             // TAKEOVER: an answer of the earlier attempt may stand on the lane. Go behind it.
-            let retry = LaneMessage::Retry { key: row.key.clone(), version: row.version, from: attempt };
+            let urgent = way.lane() == Lane::Urgent;
+            let retry = LaneMessage::Retry { key: row.key.clone(), version: row.version, from: attempt, urgent };
             tracing::info!(connection = %row.key, "refresh.takeover: the retry goes by the lane");
             return Ok(self.queue.put_on_lane(&retry).await?);
-        }
-        if let Some(wait) = self.gate(offer, attempt, way, &claimed).await? {
-            return self.release(&claimed, wait.error, wait.until).await;
         }
         let prepared = match self.prepare(&claimed).await {
             Ok(prepared) => prepared,
@@ -143,10 +170,18 @@ impl Engine {
                 return self.release(&claimed, RefreshError::NotSent, now.plus(self.back_off(&claimed))).await;
             }
         };
-        if self.remaining(invocation) < PROVIDER_TIMEOUT + COMMIT_RESERVE {
-            tracing::warn!(connection = %row.key, "refresh.attempt: not sent, the invocation ends too soon");
-            return self.release(&claimed, RefreshError::NotSent, now).await;
+        // Before the gate, for a probe that is taken and then not sent bars everybody.
+        if !self.has_time_to_send(offer, &claimed, invocation) {
+            return self.release(&claimed, RefreshError::NotSent, self.clock.now()).await;
         }
+        if let Some(wait) = self.gate(offer, attempt, way, &claimed).await {
+            return self.release(&claimed, wait.error, wait.until).await;
+        }
+        // Once more, for the gate may have had to ask the table.
+        if !self.has_time_to_send(offer, &claimed, invocation) {
+            return self.release(&claimed, RefreshError::NotSent, self.clock.now()).await;
+        }
+        let now = self.clock.now();
         let verdict = self
             .client
             .refresh_with(&offer.provider, &offer.registration, &*self.secrets, &prepared.refresh_token, now)
@@ -161,26 +196,6 @@ impl Engine {
             return self.release(claimed, RefreshError::NotSent, expires_at).await;
         }
         self.flag(&claimed.row().key, claimed.flag(self.new_version(), now)).await
-    }
-
-    /// Circuit and budget: whether the call may be made, and if not, until when not.
-    async fn gate(
-        &self,
-        offer: &Offer,
-        attempt: AttemptId,
-        way: Way,
-        claimed: &Claimed,
-    ) -> Result<Option<Wait>, EngineError> {
-        let provider = &offer.provider.id;
-        // Spread: what was held back together does not come back together.
-        let spread = self.back_off(claimed);
-        if let Err(until) = self.pass_circuit(provider, attempt).await? {
-            return Ok(Some(Wait { error: RefreshError::CircuitOpen, until: until.plus(spread) }));
-        }
-        let taken = self.budget.take(provider, offer.provider.requests_per_second, way.lane(), self.clock.elapsed());
-        Ok(taken
-            .err()
-            .map(|wait| Wait { error: RefreshError::BudgetExhausted, until: self.clock.now().plus(wait + spread) }))
     }
 
     async fn prepare(&self, claimed: &Claimed) -> Result<Prepared, CipherError> {
@@ -209,39 +224,62 @@ impl Engine {
         let settled = match verdict {
             Verdict::Refreshed(answer) => {
                 let commit = self.seal(claimed, &prepared, answer)?;
-                self.store_answer(&claimed.row().key, commit, invocation).await?;
+                let kept = self.store_answer(&claimed.row().key, commit, invocation).await;
                 self.provider_answered(provider).await;
-                Ok(())
+                kept.and_then(|kept| message_ends(kept, offer))
             }
             Verdict::Refused { .. } => {
                 self.provider_answered(provider).await;
                 let flag = claimed.flag(self.new_version(), now);
                 self.flag(&claimed.row().key, flag).await
             }
-            Verdict::Misconfigured { .. } => {
+            Verdict::Misconfigured { error } => {
                 // Nobody is logged out for a mistake of ours.
-                self.provider_answered(provider).await;
+                if was_sent(error) {
+                    self.provider_answered(provider).await;
+                }
                 tracing::error!(%provider, detail, "refresh.misconfigured: the provider refuses this registration");
                 self.release(claimed, RefreshError::Misconfigured, later).await
             }
             Verdict::Throttled { retry_after } => {
                 self.provider_answered(provider).await;
-                if let Some(wait) = retry_after {
-                    self.budget.close(provider, self.clock.elapsed() + wait);
-                }
+                // Who does not say for how long wants to be left alone all the same.
+                self.budget.close(provider, self.clock.elapsed() + retry_after.unwrap_or(backoff::FIRST));
                 self.release(claimed, RefreshError::Throttled, asked(retry_after)).await
             }
-            Verdict::Unavailable { may_have_been_processed: false, retry_after, .. } => {
-                self.provider_failed(provider).await;
-                self.release(claimed, RefreshError::Unavailable, asked(retry_after)).await
-            }
-            Verdict::Unavailable { may_have_been_processed: true, retry_after, .. } => {
-                self.provider_failed(provider).await;
-                self.outcome_unknown(claimed, asked(retry_after)).await
+            Verdict::Unavailable { cause, may_have_been_processed, retry_after } => {
+                let error = self.hear_silence(provider, cause).await;
+                // A token that survives its use is not lost with an answer: nothing to wait for, nothing to go behind.
+                if may_have_been_processed && spends(offer) {
+                    self.outcome_unknown(claimed, asked(retry_after)).await
+                } else {
+                    self.release(claimed, error, asked(retry_after)).await
+                }
             }
         };
         tracing::info!(connection = %claimed.row().key, class, detail, "refresh.verdict");
         settled
+    }
+
+    /// Tells the circuit what it may conclude from a call that brought nothing: it counts the provider's silence only.
+    async fn hear_silence(&self, provider: &ProviderId, cause: UnavailableCause) -> RefreshError {
+        match cause {
+            // Ours, and nothing was sent. Was it the probe, another one follows it after its time.
+            UnavailableCause::Secrets => return RefreshError::NotSent,
+            // The authorization server itself spoke.
+            UnavailableCause::UnrecognisedError => self.provider_answered(provider).await,
+            UnavailableCause::Connect
+            | UnavailableCause::Timeout
+            | UnavailableCause::Interrupted
+            | UnavailableCause::ServerError
+            | UnavailableCause::Redirected
+            | UnavailableCause::NoToken
+            | UnavailableCause::Malformed
+            | UnavailableCause::UnknownTokenType
+            | UnavailableCause::TooLarge
+            | UnavailableCause::UnexpectedStatus => self.provider_failed(provider).await,
+        }
+        RefreshError::Unavailable
     }
 
     fn seal(&self, claimed: &Claimed, prepared: &Prepared, answer: TokenAnswer) -> Result<Commit, CipherError> {
@@ -259,98 +297,16 @@ impl Engine {
         }))
     }
 
-    /// Makes an answer durable: in the table, or after [`COMMIT_PATIENCE`] on the lane too, and if both fail to the end of the
-    /// invocation, in one sealed log line that the replay command reads.
-    async fn store_answer(
-        &self,
-        key: &ConnectionKey,
-        commit: Commit,
-        invocation: Invocation,
-    ) -> Result<(), EngineError> {
-        let step = Step::Commit(Box::new(commit.clone()));
-        let rescue = LaneMessage::Rescue { key: key.clone(), commit: Box::new(commit) };
-        let mut rescued = false;
-        let mut pause = COMMIT_RETRY_FIRST;
-        loop {
-            let mut write = self.store.apply(key, &step);
-            let written = tokio::select! {
-                biased;
-                written = &mut write => written,
-                () = self.clock.sleep_real(COMMIT_PATIENCE), if !rescued => {
-                    rescued = self.rescue(&rescue).await;
-                    write.await
-                }
-            };
-            let error = match written {
-                // The row changed between the write and the look at it: not an answer yet, and never a reason to drop one.
-                Ok(Outcome::Refused(Refusal::Raced, _)) => raced(),
-                Ok(outcome) => return self.committed(key, &rescue, outcome).await,
-                Err(error) => error,
-            };
-            rescued = rescued || self.rescue(&rescue).await;
-            if self.remaining(invocation) < pause {
-                return give_up(key, &rescue, rescued, error);
-            }
-            self.clock.sleep_real(pause).await;
-            pause = (pause * 2).min(COMMIT_RETRY_MAX);
-        }
-    }
-
-    async fn rescue(&self, rescue: &LaneMessage) -> bool {
-        match self.queue.put_on_lane(rescue).await {
-            Ok(()) => {
-                tracing::warn!(connection = %rescue.key(), "refresh.rescue: the answer is on the lane");
-                true
-            }
-            Err(error) => {
-                tracing::error!(connection = %rescue.key(), error = %chain(&error), "refresh.rescue: the lane refused it");
-                false
-            }
-        }
-    }
-
-    /// What the table said to a commit, by whichever way it came.
-    pub(crate) async fn committed(
-        &self,
-        key: &ConnectionKey,
-        rescue: &LaneMessage,
-        outcome: Outcome,
-    ) -> Result<(), EngineError> {
-        match outcome {
-            Outcome::Applied(_) | Outcome::Refused(Refusal::AlreadyMine, _) => Ok(()),
-            Outcome::Refused(refusal, old) => {
-                tracing::info!(connection = %key, ?refusal, "refresh.commit: superseded, the answer is dropped");
-                let gone = old.as_ref().is_none_or(|row| !row.is_connected());
-                match rescue {
-                    LaneMessage::Rescue { commit, .. } if gone => self.revoke_orphan(key, commit).await,
-                    LaneMessage::Rescue { .. } | LaneMessage::Retry { .. } => Ok(()),
-                }
-            }
-        }
-    }
-
-    /// The connection went while its refresh was under way: the pair that came back belongs to nobody. Where revoking one
-    /// token ends the whole authorization, the disconnect's own intent has seen to it, and a newer login may be alive.
-    async fn revoke_orphan(&self, key: &ConnectionKey, commit: &Commit) -> Result<(), EngineError> {
-        let Some(offer) = self.offers.get(&key.provider).filter(|offer| offer.provider.revokes == Revokes::Token)
-        else {
-            return Ok(());
-        };
-        let Some(sealed) = &commit.refresh_token else { return Ok(()) };
-        let token = self.cipher.open_refresh_token(key, commit.version, sealed).await?;
-        let outcome = self
-            .client
-            .revoke_with(&offer.provider, &offer.registration, &*self.secrets, &token, self.clock.now())
-            .await;
-        tracing::info!(connection = %key, ?outcome, "refresh.orphan: a late answer for a gone connection was revoked");
-        Ok(())
-    }
-
-    pub(crate) async fn flag(&self, key: &ConnectionKey, flag: Flag) -> Result<(), EngineError> {
+    async fn flag(&self, key: &ConnectionKey, flag: Flag) -> Result<(), EngineError> {
         match self.write(key, &Step::Flag(flag)).await? {
-            Outcome::Applied(_) => {
-                tracing::warn!(connection = %key, reason = ?flag.reason, "connection.reauthorization_required");
-            }
+            Outcome::Applied(_) | Outcome::Refused(Refusal::AlreadyMine, _) => match flag.reason {
+                ReauthorizationReason::InterruptedRotation => {
+                    tracing::error!(connection = %key, "refresh.lost_answer: an earlier answer never came, and its token is spent");
+                }
+                ReauthorizationReason::Refused | ReauthorizationReason::NoRefreshToken => {
+                    tracing::warn!(connection = %key, reason = ?flag.reason, "connection.reauthorization_required");
+                }
+            },
             Outcome::Refused(refusal, _) => {
                 tracing::info!(connection = %key, ?refusal, "refresh.flag: somebody newer won");
             }
@@ -384,40 +340,41 @@ impl Engine {
         }
     }
 
-    pub(crate) fn back_off(&self, claimed: &Claimed) -> Duration {
+    fn back_off(&self, claimed: &Claimed) -> Duration {
         backoff::wait(claimed.active().attempts, self.rng.dice())
     }
 }
 
-fn raced() -> StoreError {
-    StoreError::Unavailable { doing: "commit", source: "the row kept changing".into() }
+/// Whether a refresh token is spent by its use.
+fn spends(offer: &Offer) -> bool {
+    offer.provider.rotation == Rotation::Strict
 }
 
-/// The end of an invocation in which the table took nothing.
-fn give_up(key: &ConnectionKey, rescue: &LaneMessage, rescued: bool, error: StoreError) -> Result<(), EngineError> {
-    if rescued {
-        return Ok(());
+/// Whether a call to a misconfigured provider reached it, so that its circuit has heard from it.
+const fn was_sent(error: Misconfiguration) -> bool {
+    match error {
+        Misconfiguration::NoSecret | Misconfiguration::ForbiddenEndpoint => false,
+        Misconfiguration::InvalidClient
+        | Misconfiguration::UnauthorizedClient
+        | Misconfiguration::UnsupportedGrantType
+        | Misconfiguration::InvalidRequest
+        | Misconfiguration::InvalidScope => true,
     }
-    // Sealed through and through: the log holds ciphertext that only the worker's keys open.
-    let sealed = serde_json::to_string(rescue).unwrap_or_default();
-    tracing::error!(connection = %key, sealed, "refresh.unsaved: store and lane both refused this answer; replay it");
-    Err(error.into())
 }
 
-/// Why a call may not be made, and until when.
-struct Wait {
-    error: RefreshError,
-    until: Timestamp,
-}
-
-/// An error with its causes, for a log line. No error of this workspace carries a secret.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
+/// Whether the message that brought an answer has done its work. With the answer in the log only, it has where the token was
+/// spent: delivered again it would send that token again, and the provider would end the grant that the replay command can
+/// still save. The wheel's next turn leaves the operator until then.
+fn message_ends(kept: Kept, offer: &Offer) -> Result<(), EngineError> {
+    match kept {
+        Kept::Safe => Ok(()),
+        Kept::LoggedOnly if spends(offer) => Ok(()),
+        Kept::LoggedOnly => {
+            let source = "neither table nor lane took the answer in time".into();
+            Err(StoreError::Unavailable { doing: "commit", source }.into())
+        }
     }
-    text
 }
+
+#[cfg(test)]
+mod tests;

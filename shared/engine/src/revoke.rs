@@ -42,6 +42,19 @@ impl Engine {
         let attempt = self.new_attempt();
         // Before the write, whose answer may be long on its way: whoever meets the lease counts from then at the latest.
         let claimed = ClaimedAt { now: self.clock.now(), elapsed: self.clock.elapsed() };
+        let worked = self.carry_out(offer, key, revocation, attempt, claimed).await;
+        let lease_end = claimed.now.plus(LEASE_REUSABLE);
+        self.outlast_lease(key, Trigger::Revoke { revocation }, lease_end, worked).await
+    }
+
+    async fn carry_out(
+        &self,
+        offer: &Offer,
+        key: &ConnectionKey,
+        revocation: Version,
+        attempt: AttemptId,
+        claimed: ClaimedAt,
+    ) -> Result<(), EngineError> {
         let claim = ClaimRevocation { revocation, attempt, now: claimed.now, lease: LEASE_REUSABLE };
         let owed = match self.write(key, &Step::ClaimRevocation(claim)).await? {
             Outcome::Applied(row) | Outcome::Refused(Refusal::AlreadyMine, Some(row)) => {

@@ -57,7 +57,7 @@ pub(super) fn means_damage(error: &rusqlite::Error) -> bool {
 pub fn is_corrupt(error: &StoreError) -> bool {
     match error {
         StoreError::Unavailable { source, .. } => source.downcast_ref().is_some_and(means_damage),
-        StoreError::Impossible { .. } => false,
+        StoreError::Contended { .. } | StoreError::Impossible { .. } => false,
     }
 }
 
@@ -66,6 +66,6 @@ pub fn is_disk_full(error: &StoreError) -> bool {
     let full = |error: &rusqlite::Error| error.sqlite_error_code() == Some(ErrorCode::DiskFull);
     match error {
         StoreError::Unavailable { source, .. } => source.downcast_ref().is_some_and(full),
-        StoreError::Impossible { .. } => false,
+        StoreError::Contended { .. } | StoreError::Impossible { .. } => false,
     }
 }

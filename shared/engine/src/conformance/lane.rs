@@ -42,7 +42,7 @@ fn rescue(key: &ConnectionKey, n: u32) -> LaneMessage {
 }
 
 fn retry(key: &ConnectionKey, n: u32) -> LaneMessage {
-    LaneMessage::Retry { key: key.clone(), version: version(n), from: attempt(n) }
+    LaneMessage::Retry { key: key.clone(), version: version(n), from: attempt(n), urgent: false }
 }
 
 async fn put(probe: &Probe, messages: &[LaneMessage]) -> Checked {
@@ -159,7 +159,7 @@ pub(super) async fn a_deduplication_id_is_accepted_once_in_five_minutes(probe: P
 
 pub(super) async fn the_same_content_under_another_id_is_another_message(probe: Probe) -> Checked {
     let own = key("ann");
-    let again = LaneMessage::Retry { key: own.clone(), version: version(2), from: attempt(3) };
+    let again = LaneMessage::Retry { key: own.clone(), version: version(2), from: attempt(3), urgent: true };
     let messages = [retry(&own, 2), again];
     put(&probe, &messages).await?;
     assert_eq!(drain(&probe).await, messages);

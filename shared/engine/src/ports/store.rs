@@ -130,6 +130,12 @@ pub enum StoreError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Others wrote the row each time that it was looked at: nothing is written, and what the row says is not known. Try again.
+    #[error("the row kept changing while the store was to {doing}")]
+    Contended {
+        /// What was asked, in the port's words.
+        doing: &'static str,
+    },
     /// A row that nothing can have written: a fault of ours, or somebody else's hand.
     #[error("table {table}, row {row}: field {field} must be {rule}")]
     Impossible {

@@ -278,6 +278,7 @@ async fn the_port_puts_a_message_on_its_connections_lane() {
         key: ConnectionKey { user: "u1".parse().unwrap(), provider: "soundcloud".parse().unwrap() },
         version: Version::from_bytes([1; 16]),
         from: AttemptId::from_bytes([2; 16]),
+        urgent: true,
     };
     queue.put_on_lane(&message).await.unwrap();
     queue.put_on_lane(&message).await.unwrap();
