@@ -1,13 +1,22 @@
 //! Many readers at once, and readers who insist.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::future::join_all;
 use http::StatusCode;
 use mm_embedded::queue::QueueSettings;
+use mm_engine::ports::Clock as _;
+use mm_model::Step;
 use serde_json::Value;
 
-use crate::world::{Answer, Browser, Setup, World};
+use crate::world::{Answer, Browser, Mood, Moods, MoodyStore, Setup, World};
 
 /// How much time passes at each turn while readers wait.
 const PACE: Duration = Duration::from_millis(50);
@@ -141,4 +150,34 @@ async fn without_a_name_a_pair_younger_than_ten_seconds_is_answered() {
     let answers = crowd(&world, (0..8).map(|_| browser.post("/auth/soundcloud/refresh"))).await;
     assert_ne!(the_token(&answers)["token_id"], first["token_id"]);
     assert_eq!(world.calls("soundcloud", "refresh_token").len(), 1);
+}
+
+/// The note that a token was read is no business of its reader's: one try, and a moment.
+#[tokio::test]
+async fn a_read_of_a_living_token_is_not_delayed_by_a_table_that_takes_no_notes() {
+    for mood in [Mood::Refuses, Mood::LosesTheAnswer, Mood::Stalls, Mood::StallsBefore] {
+        let mut world = World::new().await;
+        let browser = world.browser();
+        browser.connect("soundcloud", "alice").await;
+        world.advance(Duration::from_mins(70)).await;
+        let tries = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&tries);
+        let moods = Moods::new(move |step| {
+            if !matches!(step, Step::Seen(_)) {
+                return Mood::Well;
+            }
+            counted.fetch_add(1, Ordering::SeqCst);
+            mood
+        });
+        let mut wiring = world.wiring(5);
+        wiring.store = Arc::new(MoodyStore { store: wiring.store, moods });
+        let moody = world.process(wiring);
+        world.adopt(moody);
+        let before = world.clock.elapsed();
+        let answer = world.drive(Duration::from_millis(10), browser.get("/auth/soundcloud/token")).await;
+        assert_eq!(answer.status, StatusCode::OK, "{mood:?}: {}", answer.text);
+        let waited = world.clock.elapsed().saturating_sub(before);
+        assert!(waited <= Duration::from_millis(50), "{mood:?}: {waited:?}");
+        assert_eq!(tries.load(Ordering::SeqCst), 1, "{mood:?}");
+    }
 }
