@@ -2,17 +2,20 @@
 
 use mm_model::{
     AccountId, Connection, ConnectionKey, ProviderId, RefreshToken, Timestamp, User, UserId,
+    connection::Active,
     login::{Candidate, Conflict, Consent, PendingLogin, Person, Placement, Standing, person, place},
 };
-use mm_oauth::{AccountError, AuthorizationCode, CodeVerifier, ExchangeOutcome, Revokes, TokenAnswer, check_issuer};
+use mm_oauth::{
+    AccountError, AuthorizationCode, CodeVerifier, ExchangeOutcome, Revokes, Rotation, TokenAnswer, check_issuer,
+};
 use subtle::ConstantTimeEq as _;
 use url::Url;
 
 use crate::{
     CipherError, Engine, Offer, Session,
+    causes::chain,
     login::state_hash,
     ports::{Consistency, Expected, Link, LinkOutcome, PersonRows, StoreError, TakenFrom},
-    refresh::chain,
 };
 
 mod hold;
@@ -115,6 +118,7 @@ impl Engine {
         match self.complete(offer, pending, request).await {
             Ok(outcome) => outcome,
             Err(stop) => {
+                stop.log_cause();
                 let failure = stop.failure();
                 tracing::info!(provider = %offer.provider.id, ?failure, "login.failed");
                 CallbackOutcome::Failed { failure, return_to: Some(return_to) }
@@ -144,6 +148,12 @@ impl Engine {
         if !same_browser {
             return Err(Stop::Failure(LoginFailure::LoginOtherBrowser));
         }
+        // Rule 23 (RFC 6749 §4.1.3): the token request has to repeat the redirect URI of this login's authorization request. The
+        // present registration would send another one.
+        if pending.redirect_uri != offer.registration.redirect_uri().as_str() {
+            tracing::warn!(provider = %offer.provider.id, "login.callback: the redirect URI changed since the login began");
+            return Err(Stop::Failure(LoginFailure::LoginExpired));
+        }
         check_issuer(&offer.provider, request.query.iss.as_deref())
             .map_err(|_| Stop::Failure(LoginFailure::ProviderRefused))?;
         if let Some(error) = &request.query.error {
@@ -157,11 +167,8 @@ impl Engine {
             .map_err(|_| Stop::Failure(LoginFailure::LoginExpired))?;
         let answer = self.redeem(offer, code, &verifier).await?;
         let now = self.clock.now();
-        let account = self
-            .client
-            .account(&offer.provider, &offer.registration, &answer, now)
-            .await
-            .map_err(|error| Stop::Failure(account_failure(&error)))?;
+        let account =
+            self.client.account(&offer.provider, &offer.registration, &answer, now).await.map_err(Stop::Account)?;
         self.link(offer, &pending, &candidate, &answer, &account).await
     }
 
@@ -278,7 +285,8 @@ impl Engine {
         }
     }
 
-    /// The refresh token kept from before, where the answer left it out and the account is the same.
+    /// The refresh token kept from before, where the answer left it out and the account is the same. One that a refresh may
+    /// have spent, or is spending, is none: kept, it would be sent a second time, which kills the grant.
     async fn kept_refresh_token(
         &self,
         offer: &Offer,
@@ -288,7 +296,10 @@ impl Engine {
     ) -> Result<Option<RefreshToken>, Stop> {
         let same = |row: &&Connection| row.account == *account && row.issuer == *offer.issuer();
         let Some(row) = previous.filter(same).filter(|_| answer.refresh_token.is_none()) else { return Ok(None) };
-        let Some(sealed) = row.active().and_then(|active| active.refresh_token.as_ref()) else { return Ok(None) };
+        let spends = offer.provider.rotation == Rotation::Strict;
+        let unspent = |active: &&Active| !(spends && (active.lease.is_some() || active.unknown_outcomes > 0));
+        let active = row.active().filter(unspent);
+        let Some(sealed) = active.and_then(|active| active.refresh_token.as_ref()) else { return Ok(None) };
         Ok(Some(self.cipher.open_refresh_token(&row.key, row.version, sealed).await?))
     }
 
@@ -347,24 +358,36 @@ impl Engine {
 enum Stop {
     Failure(LoginFailure),
     Conflict(Conflict),
+    Account(AccountError),
     Store(StoreError),
     Cipher(CipherError),
 }
 
 impl Stop {
+    /// What the frontend is told.
     fn failure(&self) -> LoginFailure {
         match self {
             Self::Failure(failure) => *failure,
             Self::Conflict(Conflict::AccountInUse) => LoginFailure::AccountInUse,
             Self::Conflict(Conflict::AccountMismatch) => LoginFailure::AccountMismatch,
             Self::Conflict(Conflict::PersonChanged) => LoginFailure::LoginExpired,
+            Self::Account(error) => account_failure(error),
+            Self::Store(_) | Self::Cipher(_) => LoginFailure::ProviderUnavailable,
+        }
+    }
+
+    /// Logs what is no fault of the person's: what they are told does not say it.
+    fn log_cause(&self) {
+        match self {
+            Self::Failure(_) | Self::Conflict(_) => {}
+            Self::Account(error) => {
+                tracing::error!(error = %chain(error), "login.account: the provider did not say whose account it is");
+            }
             Self::Store(error) => {
                 tracing::error!(error = %chain(error), "login.callback: the table did not do its part");
-                LoginFailure::ProviderUnavailable
             }
             Self::Cipher(error) => {
                 tracing::error!(error = %chain(error), "login.callback: the tokens could not be sealed or opened");
-                LoginFailure::ProviderUnavailable
             }
         }
     }
@@ -393,9 +416,10 @@ fn denied(error: &str) -> LoginFailure {
 }
 
 fn account_failure(error: &AccountError) -> LoginFailure {
-    tracing::error!(%error, "login.account: the provider did not say whose account it is");
     match error {
         AccountError::Refused { .. } => LoginFailure::ProviderRefused,
+        AccountError::ForbiddenEndpoint => LoginFailure::NotConfigured,
+        // Throttled, unavailable, missing; and whatever else the client learns to tell apart, for its enum is non-exhaustive.
         _ => LoginFailure::ProviderUnavailable,
     }
 }

@@ -1,11 +1,19 @@
 //! What a provider's redirect may bring, and what its token endpoint may answer.
 
+use std::time::Duration;
+
+use mm_engine::{
+    Offer,
+    ports::{ConnectionStore as _, Consistency, Outcome},
+};
+use mm_model::{AttemptId, Step, limits::LEASE_STRICT, step::ForcedClaim};
+use mm_oauth::Rotation;
 use mm_sandbox::{Endpoint, Fault, FaultKind, Only, RetryAfter};
 
 use super::{Before, fails, parameter, pending, sent_back, with_query};
 use crate::{
     people::{SESSION, allowed, open},
-    world::World,
+    world::{Setup, World},
 };
 
 #[tokio::test]
@@ -182,4 +190,37 @@ async fn a_refresh_token_that_was_left_out_is_asked_for_once_more_and_never_a_th
     let callback = third.consent(answer.location().as_str(), "carol");
     let answer = open(&third, &callback).await;
     assert_eq!(answer.login_result(), "connected", "{}", answer.location());
+}
+
+/// A stored refresh token that a refresh is spending would be sent twice if the login kept it: a strict provider ends the grant.
+#[tokio::test]
+async fn a_refresh_token_that_is_being_spent_is_not_kept_at_a_strict_provider() {
+    for (rotation, kept) in [(Rotation::Strict, false), (Rotation::None, true)] {
+        let edit: fn(&mut Offer) = match rotation {
+            Rotation::Strict => |offer| offer.provider.rotation = Rotation::Strict,
+            Rotation::None => |offer| offer.provider.rotation = Rotation::None,
+        };
+        let world = World::with(Setup { edit, ..Setup::default() }).await;
+        let browser = world.browser();
+        browser.connect("youtube", "alice").await;
+        assert_eq!(browser.login("youtube", "alice", "").await.login_result(), "connected", "kept while nobody has it");
+        let user = world.rows().column("connections", "user_id")[0].parse().unwrap();
+        let rows = world.backend.store.person(&user, Consistency::Strong).await.unwrap();
+        let row = &rows.connections[0];
+        let (attempt, now, lease) = (AttemptId::from_bytes([7; 16]), world.now(), LEASE_STRICT);
+        let claim = Step::ForcedClaim(ForcedClaim { attempt, now, lease, version: row.version });
+        let claimed = world.backend.store.apply(&row.key, &claim).await.unwrap();
+        assert!(matches!(claimed, Outcome::Applied(_)), "{claimed:?}");
+        let answer = browser.login("youtube", "alice", "").await;
+        if kept {
+            assert_eq!(answer.login_result(), "connected");
+            continue;
+        }
+        let again = answer.location();
+        assert!(again.as_str().starts_with(world.sandbox.base_url().as_str()), "{again}");
+        let callback = browser.consent(again.as_str(), "alice");
+        assert_eq!(open(&browser, &callback).await.login_result(), "connected");
+        let fresh = world.drive(Duration::from_millis(50), browser.post("/auth/youtube/refresh")).await;
+        assert_eq!(fresh.status, http::StatusCode::OK, "with a token of its own: {}", fresh.text);
+    }
 }

@@ -233,3 +233,17 @@ async fn a_callback_of_a_provider_that_is_not_on_offer_is_sent_back() {
     assert_eq!((answer.status, answer.code().as_str()), (StatusCode::NOT_FOUND, "unknown_provider"));
     assert_eq!(open(&browser, &callback).await.login_result(), "connected", "the state was not touched");
 }
+
+/// Rule 23: the token request repeats the redirect URI of this login, or is not sent.
+#[tokio::test]
+async fn a_login_that_began_under_another_redirect_uri_is_over() {
+    let world = World::new().await;
+    let browser = world.browser();
+    let callback = allowed(&browser, "soundcloud", "alice", "").await;
+    let table = rusqlite::Connection::open(world.data_dir().join("multimusic.db")).unwrap();
+    let moved = "UPDATE pending_logins SET redirect_uri = 'https://before.example/auth/soundcloud/callback'";
+    assert_eq!(table.execute(moved, []).unwrap(), 1);
+    drop(table);
+    fails(&world, &browser, &callback, "login_expired", "another redirect URI").await;
+    assert_eq!(pending(&world), 0, "consumed");
+}
