@@ -15,8 +15,8 @@ use mm_model::{AccessToken, ConnectionKey, RefreshToken, Sealed, Version};
 use zeroize::Zeroizing;
 
 use crate::{
+    causes::chain,
     ports::{BranchKey, Clock, ConnectionStore, Family, KeyContext, KeyError, KeyService, Rng, StoreError, WrappedKey},
-    refresh::chain,
 };
 
 mod cache;

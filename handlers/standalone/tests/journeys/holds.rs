@@ -1,12 +1,20 @@
 //! Revocations that a login holds, at a provider where revoking one token ends the whole authorization.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use mm_engine::ports::ConnectionStore as _;
-use mm_model::limits::REVOCATION_HOLD;
+use mm_engine::ports::{ConnectionStore as _, Consistency};
+use mm_model::{
+    AttemptId, Connection, Step, Timestamp,
+    connection::Lease,
+    limits::{LEASE_REUSABLE, REVOCATION_HOLD},
+    step::ClaimRevocation,
+};
 use mm_sandbox::{Endpoint, Fault, FaultKind, LogEntry, Only};
 
-use crate::world::{Browser, World};
+use crate::world::{Browser, Mood, Moods, MoodyStore, World};
 
 /// Longer than a hold and the nudge after it.
 const AFTER_HOLD: Duration = Duration::from_mins(3);
@@ -121,4 +129,96 @@ async fn a_change_brings_every_revocation_that_its_row_owes() {
     revoked.sort_unstable();
     assert_eq!(revoked, accounts);
     assert_eq!(owed(&world), Vec::<String>::new());
+}
+
+/// The one connection at the provider.
+async fn row(world: &World) -> Connection {
+    let user = world.rows().column("connections", "user_id")[0].parse().unwrap();
+    let rows = world.backend.store.person(&user, Consistency::Strong).await.unwrap();
+    rows.connections.into_iter().find(|row| row.key.provider.as_str() == "youtube").unwrap()
+}
+
+async fn leases(world: &World) -> Vec<Option<Lease>> {
+    row(world).await.revocations.into_iter().map(|owed| owed.lease).collect()
+}
+
+#[tokio::test]
+async fn a_login_holds_what_is_free_and_waits_for_what_is_under_way() {
+    let world = World::new().await;
+    let browser = owing(&world, "alice").await;
+    browser.connect("youtube", "bob").await;
+    assert!(browser.delete("/auth/youtube").await.status.is_success());
+    // Nobody was told of them, but a worker has the first in its hands, and says nothing more.
+    let told = world.backend.store.changes(None).await.unwrap().next;
+    world.backend.store.set_told(&told).await.unwrap();
+    let owing = row(&world).await;
+    let (worker, started) = (AttemptId::from_bytes([7; 16]), world.now());
+    let claim = ClaimRevocation {
+        revocation: owing.revocations[0].version,
+        attempt: worker,
+        now: started,
+        lease: LEASE_REUSABLE,
+    };
+    world.backend.store.apply(&owing.key, &Step::ClaimRevocation(claim)).await.unwrap();
+    let kind = FaultKind::Error5xxBefore { status: 503 };
+    let (provider, endpoint) = ("youtube".to_owned(), Endpoint::Token);
+    world.sandbox.plan(Fault { provider, endpoint, kind, times: Some(1), only: Only::Code }).unwrap();
+    let answer = world.drive(Duration::from_millis(200), browser.login("youtube", "carol", "")).await;
+    assert_eq!(answer.login_result(), "provider_unavailable");
+    let waited = world.now().since(started);
+    assert!((Duration::from_secs(10)..Duration::from_secs(12)).contains(&waited), "{waited:?}");
+    let leases = leases(&world).await;
+    let held = leases[1].unwrap();
+    assert_eq!(leases[0].unwrap(), Lease { owner: worker, expires_at: started.plus(LEASE_REUSABLE) });
+    assert_ne!(held.owner, worker);
+    assert_eq!(held.expires_at, started.plus(REVOCATION_HOLD), "held before it waited, and not renewed");
+    assert_eq!(revoked(&world), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_revocation_under_way_that_fails_while_a_login_waits_is_held_too() {
+    let world = World::new().await;
+    let browser = owing(&world, "alice").await;
+    let told = world.backend.store.changes(None).await.unwrap().next;
+    world.backend.store.set_told(&told).await.unwrap();
+    let owing = row(&world).await;
+    let started = world.now();
+    // Its lease ends while the login waits.
+    let (revocation, lease) = (owing.revocations[0].version, Duration::from_secs(5));
+    let claim = ClaimRevocation { revocation, attempt: AttemptId::from_bytes([7; 16]), now: started, lease };
+    world.backend.store.apply(&owing.key, &Step::ClaimRevocation(claim)).await.unwrap();
+    let kind = FaultKind::Error5xxBefore { status: 503 };
+    let (provider, endpoint) = ("youtube".to_owned(), Endpoint::Token);
+    world.sandbox.plan(Fault { provider, endpoint, kind, times: Some(1), only: Only::Code }).unwrap();
+    world.drive(Duration::from_millis(200), browser.login("youtube", "alice", "")).await;
+    let waited = world.now().since(started);
+    assert!((lease..lease + Duration::from_secs(2)).contains(&waited), "no longer than it must: {waited:?}");
+    let end: Timestamp = leases(&world).await[0].unwrap().expires_at;
+    assert!(end >= started.plus(lease + REVOCATION_HOLD) && end <= world.now().plus(REVOCATION_HOLD));
+}
+
+/// A laptop that slept between claim and request would end a grant that was made in the meantime.
+#[tokio::test]
+async fn a_revocation_that_comes_late_after_its_claim_is_not_sent_but_postponed() {
+    for (stood_still, sent) in [(Duration::from_secs(1), 1), (Duration::from_secs(2), 0), (Duration::from_hours(1), 0)]
+    {
+        let mut world = World::new().await;
+        let _browser = owing(&world, "alice").await;
+        let (clock, pending) = (Arc::clone(&world.clock), Mutex::new(true));
+        let moods = Moods::new(move |step| {
+            if matches!(step, Step::ClaimRevocation(_)) && std::mem::take(&mut *pending.lock().unwrap()) {
+                clock.advance(stood_still);
+            }
+            Mood::Well
+        });
+        let mut wiring = world.wiring(5);
+        wiring.store = Arc::new(MoodyStore { store: wiring.store, moods });
+        let moody = world.process(wiring);
+        world.adopt(moody);
+        world.settle().await;
+        assert_eq!(revoked(&world).len(), sent, "{stood_still:?}");
+        world.advance(Duration::from_mins(5)).await;
+        assert_eq!(revoked(&world), [account(&world, "alice")], "{stood_still:?}: once, in the end");
+        assert_eq!(owed(&world), Vec::<String>::new());
+    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use mm_model::{
     AttemptId, Connection, ConnectionKey, Refusal, Timestamp, Version,
     connection::Revocation,
-    limits::{AFTER_LEASE, FUNCTION_LIMIT, LOGIN_MAX, PROVIDER_TIMEOUT, REVOCATION_HOLD},
+    limits::{AFTER_LEASE, CLOCK_SKEW_MAX, FUNCTION_LIMIT, LOGIN_MAX, PROVIDER_TIMEOUT, REVOCATION_HOLD},
     login::Candidate,
     step::{HoldRevocations, Step},
 };
@@ -13,8 +13,8 @@ use mm_oauth::Revokes;
 
 use crate::{
     Engine, Offer,
-    ports::{Consistency, Lane, NUDGE_DELAY_MAX, Nudge, Outcome, StoreError, Trigger},
-    refresh::chain,
+    causes::chain,
+    ports::{Consistency, NUDGE_DELAY_MAX, Outcome, StoreError, Trigger},
     revoke::ANSWERED_WITHIN,
 };
 
@@ -22,7 +22,7 @@ use crate::{
 const REVOCATION_POLL: Duration = Duration::from_millis(200);
 
 const _: () = assert!(
-    REVOCATION_HOLD.as_secs() + AFTER_LEASE.as_secs() <= NUDGE_DELAY_MAX.as_secs(),
+    REVOCATION_HOLD.as_secs() + AFTER_LEASE.as_secs() + CLOCK_SKEW_MAX.as_secs() <= NUDGE_DELAY_MAX.as_secs(),
     "a nudge must be able to wait for the end of a hold"
 );
 
@@ -81,9 +81,7 @@ impl Engine {
             }
             nudged.push(owed.version);
             let trigger = Trigger::Revoke { revocation: owed.version };
-            let delay = lease.expires_at.plus(AFTER_LEASE).since(self.clock.now());
-            let nudge = (Nudge { key: row.key.clone(), trigger }, delay);
-            if let Err(error) = self.queue.nudge(Lane::Due, vec![nudge]).await {
+            if let Err(error) = self.nudge_after_lease(&row.key, trigger, lease.expires_at).await {
                 tracing::error!(connection = %row.key, error = %chain(&error), "login.hold: what is held has no nudge");
             }
         }
