@@ -106,7 +106,7 @@ async fn a_nudge_too_many_costs_one_refused_write() {
 /// A row as a login writes it, for a person whose connection sits where `wanted` says.
 fn row(n: u32, wanted: impl Fn(Seat) -> bool) -> Link {
     let lifetime = Duration::from_hours(1);
-    let key = (0..)
+    let key = (0..100_000_u32)
         .map(|m| ConnectionKey { user: format!("u{n}x{m}").parse().unwrap(), provider: "soundcloud".parse().unwrap() })
         .find(|key| wanted(Seat::fast(key, lifetime)))
         .unwrap();

@@ -19,7 +19,7 @@ async fn a_connection_that_nobody_reads_sleeps_and_a_read_wakes_it_within_one_wa
     let mut world = World::new().await;
     let browser = world.browser();
     browser.connect("soundcloud", "alice").await;
-    world.advance_by_steps(DAY - MINUTE, MINUTE).await;
+    world.advance_by_steps(Duration::from_mins(24 * 60 - 1), MINUTE).await;
     assert!(seat(&world).starts_with("fast-50-"), "{}", seat(&world));
     let awake = world.calls("soundcloud", "refresh_token").len();
     assert!((27..=31).contains(&awake), "{awake}");
