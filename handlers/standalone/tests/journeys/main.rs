@@ -17,6 +17,7 @@ mod faults;
 mod first;
 mod holds;
 mod lane;
+mod leases;
 mod lives;
 mod login;
 mod people;

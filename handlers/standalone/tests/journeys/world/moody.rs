@@ -11,7 +11,7 @@ use mm_engine::ports::{
     StoreError, Unlink, WrappedKey,
 };
 use mm_model::{
-    AccountId, Circuit, ConnectionKey, Minute, ProviderId, Seat, Step, Timestamp, UserId, Version,
+    AccountId, Circuit, ConnectionKey, Minute, ProviderId, Refusal, Seat, Step, Timestamp, UserId, Version,
     login::PendingLogin,
     user::{EndedSession, ForcedAdmission},
 };
@@ -25,6 +25,8 @@ pub(crate) enum Mood {
     Refuses,
     /// It is done, and the answer says that the table is unavailable.
     LosesTheAnswer,
+    /// It is not done, because the row changed between the write and the look at it.
+    Races,
     /// It is done, and no answer ever comes: the process will be killed there.
     Stalls,
     /// It is never done, and no answer ever comes: the process will be killed there.
@@ -73,6 +75,9 @@ fn unavailable() -> StoreError {
 impl ConnectionStore for MoodyStore {
     async fn apply(&self, key: &ConnectionKey, step: &Step) -> Result<Outcome, StoreError> {
         let mood = (self.moods.script.lock().unwrap())(step);
+        if mood == Mood::Races {
+            return Ok(Outcome::Refused(Refusal::Raced, None));
+        }
         if !matches!(mood, Mood::Refuses | Mood::StallsBefore) {
             let outcome = self.store.apply(key, step).await?;
             if mood == Mood::Well {
