@@ -5,12 +5,13 @@ use std::{sync::Arc, time::Duration};
 use http::StatusCode;
 use mm_embedded::queue::QueueSettings;
 use mm_engine::{
-    ports::{Lane, Rng},
+    ports::{ConnectionStore as _, Consistency, Lane, LaneMessage, RefreshQueue as _, Rng},
     testing::SeededRng,
 };
-use mm_model::{Step, Timestamp};
+use mm_model::{AttemptId, Step, Timestamp, limits::LEASE_STRICT, step::ForcedClaim};
 use mm_standalone::pump;
 use serde_json::Value;
+use tokio::sync::watch;
 
 use crate::world::{Browser, Mood, Moods, MoodyStore, Setup, World};
 
@@ -260,4 +261,40 @@ async fn a_table_that_fails_at_random_every_message_twice_and_restarts_lose_no_t
         assert_eq!(token["state"], "fresh");
         assert!(world.api_takes("soundcloud", &token));
     }
+}
+
+/// One connection's work never ends here; the lane is not one queue for all of them.
+#[tokio::test]
+async fn a_connection_that_takes_long_on_the_lane_holds_up_no_other() {
+    let mut world = World::new().await;
+    for account in ["alice", "bob"] {
+        world.browser().connect("soundcloud", account).await;
+    }
+    world.settle().await;
+    let mut first = true;
+    let moods = moody(&mut world, 13);
+    moods.set(move |step| match step {
+        Step::Handoff(_) if std::mem::take(&mut first) => Mood::Stalls,
+        _ => Mood::Well,
+    });
+    let mut retries = Vec::new();
+    for (n, user) in (1..).zip(world.rows().column("connections", "user_id")) {
+        let rows = world.backend.store.person(&user.parse().unwrap(), Consistency::Strong).await.unwrap();
+        let (key, version, from) = (rows.connections[0].key.clone(), rows.connections[0].version, attempt(n));
+        let claim = ForcedClaim { attempt: from, now: world.now(), lease: LEASE_STRICT, version };
+        world.backend.store.apply(&key, &Step::ForcedClaim(claim)).await.unwrap();
+        retries.push(LaneMessage::Retry { key, version, from, urgent: false });
+    }
+    let (_running, stop) = watch::channel(false);
+    let pumps = tokio::spawn(pump::run(Arc::new(world.backend.clone()), stop));
+    let queue = Arc::clone(&world.backend.queue);
+    queue.put_on_lane(&retries[0]).await.unwrap();
+    world.until("the first is at work", |_| moods.stalled() == 1).await;
+    queue.put_on_lane(&retries[1]).await.unwrap();
+    world.until("the second is done", |world| refreshes(world) == 1).await;
+    pumps.abort();
+}
+
+fn attempt(n: u8) -> AttemptId {
+    AttemptId::from_bytes([n; 16])
 }
