@@ -15,7 +15,7 @@ use crate::world::{Browser, Setup, World};
 const PROVIDERS: [&str; 3] = ["soundcloud", "spotify", "youtube"];
 const PEOPLE: [&str; 3] = ["ann", "ben", "cleo"];
 const COMPUTERS: usize = 3;
-const STEPS: usize = 60;
+const STEPS: usize = 50;
 
 /// How long a person's first login may be joined by a sibling that carries no session, and a second more. Whoever leaves
 /// without logging out stays that long.
@@ -196,7 +196,7 @@ impl Household {
 #[tokio::test]
 async fn in_any_order_of_things_nobody_sees_an_account_that_is_not_theirs() {
     let mut results = BTreeSet::new();
-    for seed in 1..=6 {
+    for seed in 1..=4 {
         let mut household = Household::new(seed).await;
         for _ in 0..STEPS {
             household.step().await;
