@@ -64,7 +64,7 @@ impl<S> Answers for S where
 {
 }
 
-/// Serves `router` until `stop` says so, then lets work and answers under way finish for at most [`DRAIN`].
+/// Serves `router` until `stop` says so, then lets work and answers under way finish for a few seconds.
 pub async fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>) {
     let graceful = GracefulShutdown::new();
     let slots = Arc::new(Semaphore::new(connections_max()));
