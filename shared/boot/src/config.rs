@@ -5,7 +5,7 @@ mod providers;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, net::SocketAddr, num::NonZeroU16, path::PathBuf, time::Duration};
+use std::{fmt, num::NonZeroU16, path::PathBuf, time::Duration};
 
 use mm_model::limits::AWAKE_WINDOW;
 use mm_oauth::Catalogue;
@@ -46,8 +46,6 @@ pub struct Config {
     pub frontends: Vec<Url>,
     /// `PORT`: where it listens on 127.0.0.1.
     pub port: u16,
-    /// `ADMIN_ADDR`: where the operator's side listens.
-    pub admin_addr: SocketAddr,
     /// `DATA_DIR`: where everything is kept.
     pub data_dir: PathBuf,
     /// `TRUSTED_PROXIES`: whose `X-Forwarded-For` is believed; unread, the HTTP boundary says whether it is a list of them.
@@ -139,8 +137,6 @@ impl Config {
             public_url,
             frontends,
             port,
-            admin_addr: parsed(env, "ADMIN_ADDR", "an address and a port", "leave it out for 127.0.0.1:9090")?
-                .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9090))),
             data_dir: overrides
                 .data_dir
                 .or_else(|| env.get("DATA_DIR").map(PathBuf::from))
@@ -228,7 +224,7 @@ fn session_secrets(env: &Environment) -> Result<Option<SessionSecrets>, ConfigEr
         Some(text) if text.len() < JWT_SECRET_BYTES_MIN => Err(ConfigError::new(
             name,
             "at least 32 characters of randomness",
-            "make one with `openssl rand -base64 32`, or leave it out: one is then kept in DATA_DIR",
+            "make one with `openssl rand -base64 32`, or leave it out: a key derived from the wrapping key then signs",
         )),
         text => Ok(text.map(Secret::from)),
     };

@@ -35,7 +35,6 @@ fn every_wrong_value_is_named_with_its_shape_and_remedy() {
         ("DEV_PAGE", "yes please"),
         ("PUBLIC_URL", "example.com"),
         ("FRONTEND_URL", "https://a.example, nonsense"),
-        ("ADMIN_ADDR", "9090"),
         ("SPOTIFY_REDIRECT_URI", "http://127.0.0.1:8080/auth/spotify/callback"),
         ("JWT_SECRET_PREVIOUS", "a secret of more than thirty-two characters"),
         ("AWAKE_HOURS", "0"),

@@ -13,9 +13,8 @@ const DAY: u64 = 24 * 3600;
 /// Minutes after which everybody has gone round once.
 const SETTLED: usize = 120;
 
-/// What the first pass after a login may take of the margin: a period, two minutes and the clocks' difference ahead, less
-/// what the period leaves over of a one-hour token.
-const FIRST_PASS_GIVE: i64 = 130 - 25;
+/// What the first pass after a login may take of the margin.
+const FIRST_PASS_GIVE: i64 = 90;
 
 fn about_an_hour(dice: &mut Dice, _: Option<u64>) -> u64 {
     dice.within(3595, 3600)
