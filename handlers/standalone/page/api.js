@@ -34,7 +34,6 @@ const FAULT_TIMES = 3;
  * @property {number} now Unix seconds
  * @property {string} public_url
  * @property {string | null} sandbox_url
- * @property {string | null} admin_url
  * @property {OfferedProvider[]} providers
  */
 

@@ -70,7 +70,6 @@ function introduce({ info: said, sentMs, receivedMs }) {
   for (const provider of providers) addCard(provider);
   const links = byId('links');
   if (said.sandbox_url) links.append(html('li', {}, html('a', { href: said.sandbox_url }, 'Sandbox provider')));
-  if (said.admin_url) links.append(html('li', {}, html('a', { href: said.admin_url }, 'Operator’s view')));
   if (outcome) showOutcome(byId('banner'), outcome, providers);
 }
 

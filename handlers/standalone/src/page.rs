@@ -73,7 +73,6 @@ struct Info {
     now: Timestamp,
     public_url: String,
     sandbox_url: Option<String>,
-    admin_url: Option<String>,
     providers: Vec<InfoProvider>,
 }
 
@@ -158,7 +157,6 @@ fn info(surface: &Surface, context: &PageContext) -> Info {
         now: surface.now(),
         public_url: surface.origins.public_url().origin().ascii_serialization(),
         sandbox_url: context.sandbox_url.as_ref().map(|url| url.origin().ascii_serialization()),
-        admin_url: None,
         providers: providers.collect(),
     }
 }
