@@ -22,7 +22,7 @@ const FAULT_TIMES = 3;
  * @property {string} id as in paths
  * @property {string} name for people
  * @property {boolean} sandbox
- * @property {string} demo_path appended to the API's base URL for the demonstration call
+ * @property {string | null} demo_url the demonstration call: the provider's own "who am I"; null where it has none
  */
 
 /**
@@ -248,18 +248,17 @@ export class Api {
    *
    * @param {string} provider
    * @param {Token} token
-   * @param {string} path appended to the API's base URL
+   * @param {string | null} demo the address to call; the API's base URL where there is none
    * @returns {Promise<{status: number, body: any, host: string, durationMs: number}>}
    * @throws {Problem} when no answer came
    */
-  async callProvider(provider, token, path) {
-    const { base_url: base } = token.api;
-    // One slash between the two, whichever of them brings it.
-    const rest = base.endsWith('/') ? path.replace(/^\/+/, '') : path.replace(/^\/*(?=.)/, '/');
-    const url = base + rest;
-    const exchange = await this.#exchange(url, { headers: token.api.headers, credentials: 'omit' }, {
+  async callProvider(provider, token, demo) {
+    const { base_url: base, headers } = token.api;
+    const url = demo ?? base;
+    const path = url.startsWith(base) ? url.slice(base.length) : null;
+    const exchange = await this.#exchange(url, { headers, credentials: 'omit' }, {
       label: url,
-      code: snippet.providerCall(provider, rest),
+      code: snippet.providerCall(provider, path, url),
     });
     return {
       status: exchange.response.status,

@@ -95,7 +95,7 @@ function show(connections) {
   const known = connections ?? [];
   for (const { provider } of known) {
     // A connection outlives its provider's place in the configuration, and must still be seen and cut.
-    if (!cards.has(provider)) addCard({ id: provider, name: provider, sandbox: false, demo_path: '' });
+    if (!cards.has(provider)) addCard({ id: provider, name: provider, sandbox: false, demo_url: null });
   }
   for (const [id, card] of cards) card.update(known.find(({ provider }) => provider === id) ?? null);
   byId('start').hidden = known.length > 0;

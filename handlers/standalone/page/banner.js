@@ -99,7 +99,7 @@ export function showOutcome(place, { result, provider: id, code }, providers) {
   const actions = html('p', { class: 'buttons' });
   if (provider && !connected) {
     for (const { label, query } of known.offers) {
-      const href = `/auth/${encodeURIComponent(provider.id)}/login?return_to=/${query}`;
+      const href = `/auth/${encodeURIComponent(provider.id)}/login?return_to=${encodeURIComponent(`${location.origin}/`)}${query}`;
       actions.append(html('a', { class: 'button', href, 'data-role': 'offer' }, label));
     }
   }

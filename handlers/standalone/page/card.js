@@ -123,7 +123,7 @@ export class Card {
       control.id = `${role}-${id}`;
       control.setAttribute('aria-labelledby', `${control.id} ${title.id}`);
     }
-    this.#part('connect').setAttribute('href', `/auth/${encodeURIComponent(id)}/login?return_to=/`);
+    this.#part('connect').setAttribute('href', `/auth/${encodeURIComponent(id)}/login?return_to=${encodeURIComponent(`${location.origin}/`)}`);
     if (faults && sandbox) this.element.append(faultSwitches(this.#api, this.#provider, () => this.#connection?.account_id ?? null));
   }
 
@@ -243,12 +243,12 @@ export class Card {
 
   /** What a frontend does: read the token, call the provider; on a 401 ask for a newer token and try once more. */
   async #callApi() {
-    const { id, demo_path: path } = this.#provider;
+    const { id, demo_url: demo } = this.#provider;
     let token = await this.#api.token(id);
-    let answer = await this.#api.callProvider(id, token, path);
+    let answer = await this.#api.callProvider(id, token, demo);
     if (answer.status === UNAUTHORIZED) {
       token = await this.#api.refresh(id, token.token_id);
-      answer = await this.#api.callProvider(id, token, path);
+      answer = await this.#api.callProvider(id, token, demo);
     }
     const line = `${answer.status} from ${answer.host} in ${Math.round(answer.durationMs)} ms, with the token ${shortened(token.access_token)} and straight from this browser.`;
     this.#showAnswer(line, answer.body);

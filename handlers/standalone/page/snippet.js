@@ -27,17 +27,18 @@ export function backendCall(method, path, headers) {
  * A call to the provider's API with a token of the backend.
  *
  * @param {string} provider
- * @param {string} path
+ * @param {string | null} path under the API's base URL; null where the call goes elsewhere
+ * @param {string} url the whole address
  * @returns {string}
  */
-export function providerCall(provider, path) {
+export function providerCall(provider, path, url) {
   return [
     `const token = await fetch('/auth/${provider}/token', {`,
     `  credentials: 'same-origin',`,
     `  headers: { 'X-MultiMusic-Client': '1' },`,
     `}).then((answer) => answer.json());`,
     ``,
-    `const answer = await fetch(token.api.base_url + '${path}', {`,
+    `const answer = await fetch(${path === null ? `'${url}'` : `token.api.base_url + '${path}'`}, {`,
     `  headers: token.api.headers,`,
     `});`,
   ].join('\n');

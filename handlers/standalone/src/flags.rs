@@ -38,7 +38,7 @@ pub(crate) struct Flags {
     #[arg(long, conflicts_with_all = ["sandbox_port", "token_lifetime"])]
     pub(crate) sandbox_url: Option<Url>,
 
-    /// How many times faster than real time the clock of product and sandbox runs; with the sandbox only
+    /// How many times faster than real time the clock of product and sandbox runs, 1 to 120; with the sandbox only
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(SPEED_MAX)))]
     pub(crate) speed: u32,
 

@@ -1,6 +1,6 @@
 //! The page at `/`, for developers: what the backend knows, live. Off unless `DEV_PAGE` says so.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{
     Json, Router,
@@ -81,7 +81,7 @@ struct InfoProvider {
     id: String,
     name: String,
     sandbox: bool,
-    demo_path: String,
+    demo_url: Option<String>,
 }
 
 /// The routes of the page.
@@ -132,8 +132,11 @@ fn is_public_host(surface: &Surface, headers: &HeaderMap) -> bool {
 /// Scripts and styles from here only, and calls to nobody but this server, the providers' APIs and the sandbox.
 fn policy(surface: &Surface, context: &PageContext) -> HeaderValue {
     let origin = |url: &Url| url.origin().ascii_serialization();
-    let apis = surface.engine.offers().iter().map(|offer| origin(&offer.provider.api.base_url));
-    let reached: Vec<String> = apis.chain(context.sandbox_url.iter().map(origin)).collect();
+    let offers = surface.engine.offers();
+    let called = |provider: &Provider| [Some(origin(&provider.api.base_url)), demo_url(provider).map(origin)];
+    let apis = offers.iter().flat_map(|offer| called(&offer.provider)).flatten();
+    let reached: BTreeSet<String> = apis.chain(context.sandbox_url.iter().map(origin)).collect();
+    let reached: Vec<String> = reached.into_iter().collect();
     let policy = format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self' {}; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -147,7 +150,7 @@ fn info(surface: &Surface, context: &PageContext) -> Info {
         id: offer.provider.id.to_string(),
         name: offer.provider.name.clone(),
         sandbox: context.sandbox_url.is_some(),
-        demo_path: demo_path(&offer.provider).to_owned(),
+        demo_url: demo_url(&offer.provider).map(Url::to_string),
     });
     Info {
         product: "MultiMusic",
@@ -161,11 +164,10 @@ fn info(surface: &Surface, context: &PageContext) -> Info {
     }
 }
 
-/// A call that shows that the token works, relative to the API's base: the provider's own "who am I" where it is there.
-fn demo_path(provider: &Provider) -> &str {
-    let base = provider.api.base_url.as_str().trim_end_matches('/');
+/// A call that shows that the token works: the provider's own "who am I", where there is one.
+const fn demo_url(provider: &Provider) -> Option<&Url> {
     match &provider.account {
-        AccountSource::Userinfo { url, .. } => url.as_str().strip_prefix(base).unwrap_or_default(),
-        AccountSource::TokenAnswer { .. } => "",
+        AccountSource::Userinfo { url, .. } => Some(url),
+        AccountSource::TokenAnswer { .. } => None,
     }
 }

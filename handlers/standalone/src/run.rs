@@ -93,7 +93,7 @@ pub(crate) async fn run(flags: Flags) -> Result<(), Failure> {
     let catalogue = Catalogue::built_in().map_err(Failure::start)?;
     let overrides = Overrides { port: flags.port, data_dir: flags.data_dir.clone() };
     let config = Config::from_env(&env, &catalogue, overrides)?;
-    let origins = Origins::new(config.public_url.clone(), config.frontends.clone())
+    let origins = Origins::new(config.public_url.clone(), frontends(&config))
         .map_err(|error| Failure::Config(error.to_string()))?;
     check_sites(&config, &origins)?;
     let proxies: TrustedProxies =
@@ -154,6 +154,12 @@ pub(crate) async fn run(flags: Flags) -> Result<(), Failure> {
         return Err(Failure::Start("a part of the server ended by a fault; see the log above, and start again".into()));
     }
     Ok(())
+}
+
+/// The frontends, and the developer's page where it is on: logins that begin there return there.
+fn frontends(config: &Config) -> Vec<Url> {
+    let page = Some(&config.public_url).filter(|_| config.dev_page && !config.frontends.is_empty());
+    config.frontends.iter().chain(page).cloned().collect()
 }
 
 fn check_sites(config: &Config, origins: &Origins) -> Result<(), Failure> {
@@ -278,6 +284,12 @@ fn announce(config: &Config, backend: &Backend, sandbox: Option<&Url>, speed: u3
         tell(&format!("  page       {home}"));
     }
     tell(&format!("  interface  {home}auth/…   ({home}health)"));
+    if config.public_url.port_or_known_default() != Some(config.port) {
+        tell(&format!("  listening  127.0.0.1:{}, for the proxy that answers at the address above", config.port));
+    }
+    for frontend in &config.frontends {
+        tell(&format!("  frontend   {frontend}"));
+    }
     if let Some(sandbox) = sandbox {
         tell(&format!("  sandbox    {sandbox}   its accounts ask for no password"));
     }

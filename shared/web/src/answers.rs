@@ -52,7 +52,8 @@ impl From<TokenView> for TokenAnswer {
             scope: view.scope,
             state: view.state,
             reauth_by: view.reauth_by,
-            api: ApiAnswer { base_url: view.api_base_url, headers },
+            // Without a slash at its end, whatever the catalogue has: the caller appends a path that begins with one.
+            api: ApiAnswer { base_url: view.api_base_url.trim_end_matches('/').to_owned(), headers },
         }
     }
 }

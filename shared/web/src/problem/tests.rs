@@ -83,8 +83,6 @@ fn the_table_of_statuses() {
     409 reauthorization_required
     503 refresh_pending
     503 store_unavailable
-    503 provider_unavailable
-    502 provider_refused
     429 too_many_requests
     400 bad_request
     403 missing_client_header

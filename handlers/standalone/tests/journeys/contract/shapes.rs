@@ -80,7 +80,7 @@ async fn a_token() {
     {
       "access_token": "[access_token]",
       "api": {
-        "base_url": "[sandbox]/api.soundcloud.com/",
+        "base_url": "[sandbox]/api.soundcloud.com",
         "headers": {
           "Authorization": "OAuth [access_token]"
         }
