@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use futures_util::future::join_all;
 use mm_engine::{
-    Engine, Invocation,
+    Engine, Invocation, chain,
     ports::{LaneMessage, Nudge},
 };
 
@@ -51,7 +51,7 @@ async fn follow_nudge(engine: &Engine, message: &SqsMessage, invocation: Invocat
     match engine.on_nudge(&nudge, invocation).await {
         Ok(()) => None,
         Err(error) => {
-            tracing::warn!(message_id = id, connection = %nudge.key, %error, "worker.nudge: comes again");
+            tracing::warn!(message_id = id, connection = %nudge.key, error = %chain(&error), "worker.nudge: comes again");
             Some(id)
         }
     }
@@ -78,7 +78,7 @@ async fn follow_lane(engine: &Engine, message: &SqsMessage, invocation: Invocati
     match engine.on_lane(&parsed, invocation).await {
         Ok(()) => true,
         Err(error) => {
-            tracing::warn!(message_id = id, connection = %parsed.key(), %error, "worker.lane: comes again");
+            tracing::warn!(message_id = id, connection = %parsed.key(), error = %chain(&error), "worker.lane: comes again");
             false
         }
     }

@@ -42,6 +42,7 @@ pub use counters::IoCounts;
 pub use events::{EVENTS_MAX, SqliteEvents};
 pub use fault::{is_corrupt, is_disk_full};
 pub use open::OpenError;
+pub use restart::OwedNudge;
 
 use counters::Counters;
 use fault::Fault;

@@ -11,7 +11,7 @@ use mm_model::{
     circuit::{FAILURES_TO_OPEN, Passage},
 };
 
-use crate::{Engine, ports::StoreError};
+use crate::{Engine, causes::chain, ports::StoreError};
 
 /// How long a circuit's row is believed without looking: a read per provider and this span.
 const CACHED_FOR: Duration = Duration::from_secs(10);
@@ -86,8 +86,7 @@ impl Engine {
     pub(crate) async fn provider_answered(&self, provider: &ProviderId) {
         let seen = self.circuits.seen(provider);
         self.circuits.note(provider, |seen| seen.failures = 0);
-        if seen.circuit != Circuit::Closed {
-            self.move_circuit(provider, seen.circuit, Circuit::Closed).await;
+        if seen.circuit != Circuit::Closed && self.move_circuit(provider, seen.circuit, Circuit::Closed).await {
             tracing::info!(%provider, "circuit closed");
         }
     }
@@ -103,14 +102,22 @@ impl Engine {
         };
         if opens {
             let open = seen.circuit.trip(self.clock.now());
-            self.move_circuit(provider, seen.circuit, open).await;
-            tracing::warn!(%provider, failures = seen.failures, "circuit opened: the provider does not answer");
+            if self.move_circuit(provider, seen.circuit, open).await {
+                tracing::warn!(%provider, failures = seen.failures, "circuit opened: the provider does not answer");
+            }
         }
     }
 
-    /// A lost race leaves the row to the winner; what it is now is read at the next call.
-    async fn move_circuit(&self, provider: &ProviderId, old: Circuit, new: Circuit) {
-        let moved = matches!(self.store.swap_circuit(provider, old, new).await, Ok(true));
+    /// Says whether the row was moved by us. A lost race leaves it to the winner; what it is now is read at the next call,
+    /// and so it is after a write that failed, which may have been applied all the same.
+    async fn move_circuit(&self, provider: &ProviderId, old: Circuit, new: Circuit) -> bool {
+        let moved = match self.store.swap_circuit(provider, old, new).await {
+            Ok(moved) => moved,
+            Err(error) => {
+                tracing::warn!(%provider, error = %chain(&error), "circuit: its row could not be written");
+                false
+            }
+        };
         self.circuits.note(provider, |seen| {
             seen.circuit = new;
             if !moved {
@@ -120,6 +127,7 @@ impl Engine {
                 seen.failures = 0;
             }
         });
+        moved
     }
 }
 

@@ -61,7 +61,8 @@ impl Engine {
     }
 
     fn tombstone(&self, row: &Connection) -> Connection {
-        // A registration that is not ours (any more) can revoke nothing; the intent is kept for when it is again.
+        // A registration that is not ours (any more) can revoke nothing; the intent is kept until it is offered again or the
+        // tombstone's time is over.
         let revocable = self.offers.get(&row.key.provider).is_none_or(|offer| offer.provider.revokes != Revokes::None);
         row.clone().disconnect(self.new_version(), self.clock.now(), revocable)
     }

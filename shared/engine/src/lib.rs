@@ -199,7 +199,11 @@ impl Engine {
         let mut pause = WRITE_RETRY_FIRST;
         for _ in 1..WRITE_TRIES {
             match self.store.apply(key, step).await {
-                Err(StoreError::Unavailable { .. }) | Ok(Outcome::Refused(Refusal::Raced, _)) => {}
+                Err(error @ StoreError::Unavailable { .. }) => {
+                    // Told here too: the last try may fail for another reason, or succeed.
+                    tracing::debug!(connection = %key, error = %chain(&error), "store.write: tried again");
+                }
+                Ok(Outcome::Refused(Refusal::Raced, _)) => {}
                 settled => return settled,
             }
             self.clock.sleep_real(pause).await;

@@ -6,7 +6,7 @@ use mm_model::Refusal;
 use mm_model::{
     AttemptId, ConnectionKey, Timestamp, Version, backoff,
     connection::Revocation,
-    limits::{CLOCK_SKEW_MAX, LEASE_REUSABLE, PROVIDER_TIMEOUT, REVOCATION_ATTEMPTS_MAX},
+    limits::{CLOCK_SKEW_MAX, LEASE_REUSABLE, PROVIDER_TIMEOUT},
     step::{ClaimRevocation, FinishRevocation, PostponeRevocation, Step},
 };
 use mm_oauth::{RevocationOutcome, Revokes};
@@ -38,6 +38,8 @@ struct ClaimedAt {
 
 impl Engine {
     pub(crate) async fn revoke(&self, key: &ConnectionKey, revocation: Version) -> Result<(), EngineError> {
+        // A registration that is not ours (any more) revokes nothing, and its tokens are never sent under another one. The
+        // intent is kept until it is offered again or the tombstone's time is over.
         let Some(offer) = self.offers.get(&key.provider) else { return Ok(()) };
         let attempt = self.new_attempt();
         // Before the write, whose answer may be long on its way: whoever meets the lease counts from then at the latest.
@@ -69,6 +71,10 @@ impl Engine {
         match self.send_revocation(offer, key, &owed, claimed).await? {
             Done::Finished => self.finish(key, revocation, attempt).await,
             Done::Again(wait) => self.postpone(key, &owed, attempt, wait).await,
+            Done::NotOurs => {
+                tracing::debug!(connection = %key, "revoke.kept: another registration's, not sent");
+                Ok(())
+            }
         }
     }
 
@@ -79,14 +85,16 @@ impl Engine {
         owed: &Revocation,
         claimed: ClaimedAt,
     ) -> Result<Done, EngineError> {
-        // Another registration's token is never sent, and nothing can be done about it here.
-        if offer.provider.revokes == Revokes::None || owed.issuer != *offer.issuer() {
+        if offer.provider.revokes == Revokes::None {
             return Ok(Done::Finished);
+        }
+        if owed.issuer != *offer.issuer() {
+            return Ok(Done::NotOurs);
         }
         // Revoking would end a grant that is alive again: the same account is connected, here or under another person.
         let ends_grant = offer.provider.revokes == Revokes::Grant;
         if ends_grant && self.store.owner(&key.provider, &owed.account).await?.is_some() {
-            tracing::info!(connection = %key, "revoke.withdrawn: the account is connected again");
+            tracing::info!(connection = %key, "revoke.spared: the account is connected again");
             return Ok(Done::Finished);
         }
         let token = match self.cipher.open_refresh_token(key, owed.version, &owed.refresh_token).await {
@@ -122,12 +130,12 @@ impl Engine {
         attempt: AttemptId,
         wait: Option<Duration>,
     ) -> Result<(), EngineError> {
-        if owed.attempts + 1 < REVOCATION_ATTEMPTS_MAX {
+        if owed.is_last_attempt() {
+            tracing::error!(connection = %key, "revoke.given_up: the provider did not take the revocation");
+        } else {
             let delay = backoff::wait(owed.attempts, self.rng.dice()).max(wait.unwrap_or_default());
             let nudge = Nudge { key: key.clone(), trigger: Trigger::Revoke { revocation: owed.version } };
             self.queue.nudge(Lane::Due, vec![(nudge, delay.min(NUDGE_DELAY_MAX))]).await?;
-        } else {
-            tracing::error!(connection = %key, "revoke.given_up: the provider did not take the revocation");
         }
         let step = PostponeRevocation { revocation: owed.version, attempt };
         self.write(key, &Step::PostponeRevocation(step)).await?;
@@ -138,4 +146,6 @@ impl Engine {
 enum Done {
     Finished,
     Again(Option<Duration>),
+    /// Nothing was sent, and nothing is counted: the intent stays under a lease that runs out by itself.
+    NotOurs,
 }

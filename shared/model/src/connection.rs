@@ -8,7 +8,7 @@ use crate::{
     AccountId, AttemptId, ConnectionKey, Issuer, Sealed, Timestamp, Version,
     event::EventMark,
     grant::Grant,
-    limits::{LATE_AFTER, NUDGE_SLACK, REVOCATIONS_MAX, TOMBSTONE_LIFETIME},
+    limits::{LATE_AFTER, NUDGE_SLACK, REVOCATION_ATTEMPTS_MAX, REVOCATIONS_MAX, TOMBSTONE_LIFETIME},
     wheel::{self, Seat, Wheel},
 };
 
@@ -122,6 +122,13 @@ pub struct Revocation {
     pub lease: Option<Lease>,
     /// Failed attempts.
     pub attempts: u32,
+}
+
+impl Revocation {
+    /// Whether the attempt under way is the last one: when it fails too, the intent is given up.
+    pub const fn is_last_attempt(&self) -> bool {
+        self.attempts >= REVOCATION_ATTEMPTS_MAX - 1
+    }
 }
 
 /// Why a person has to log in again.

@@ -67,15 +67,17 @@ fn batch(unit: &mut Unit<'_>, now: Timestamp) -> Result<(u64, bool), Fault> {
     Ok((count, counts.iter().any(|count| *count >= PURGE_BATCH.unsigned_abs())))
 }
 
-/// Deletes tombstones whose time is over. One that owes a revocation stays.
+/// Deletes tombstones whose time is over, whatever they still owe: a provider that did not take a revocation in all that
+/// time never will, and nobody's row stays for ever because of it.
 fn tombstones(sql: &rusqlite::Connection, now: Timestamp, limit: i64) -> Result<usize, Fault> {
     let now = query::integer(now.unix(), "connections", &"purge", "ttl")?;
     let text = "DELETE FROM connections WHERE rowid IN (SELECT rowid FROM connections INDEXED BY tombstones \
-                WHERE purge_at <= ?1 AND to_revoke IS NULL AND status = 'disconnected' ORDER BY purge_at LIMIT ?2)";
+                WHERE purge_at <= ?1 AND status = 'disconnected' ORDER BY purge_at LIMIT ?2)";
     query::execute(sql, text, [now, limit])
 }
 
-/// Deletes tombstones of people who were forgotten while a revocation was owed, once it is not owed any more.
+/// Deletes tombstones of people who were forgotten while a revocation was owed, once it is not owed any more; before their
+/// time is over.
 fn forgotten(sql: &rusqlite::Connection, limit: i64) -> Result<usize, Fault> {
     let text = "DELETE FROM connections WHERE rowid IN (SELECT rowid FROM connections AS gone INDEXED BY tombstones \
                 WHERE purge_at IS NOT NULL AND to_revoke IS NULL AND status = 'disconnected' \

@@ -1,4 +1,4 @@
-//! What the queues forgot when the process ended.
+//! What the queues forgot when the process ended, and what is owed and may have no message.
 
 use std::time::Duration;
 
@@ -29,10 +29,22 @@ const SCAN_PAGE: i64 = 1_000;
 const SCAN: &str = "SELECT user_id, provider, rowid, seat, next_refresh_at, soon, lease_expires_at, attempts, to_revoke \
      FROM connections WHERE rowid > ?1 ORDER BY rowid LIMIT ?2";
 
-/// One scanned row's nudges, and where it stood.
+/// A revocation owed, and the message that has it carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwedNudge {
+    /// The message: [`Trigger::Revoke`].
+    pub nudge: Nudge,
+    /// Its delay from now: none, or to just after the lease of who is at it.
+    pub delay: Duration,
+    /// Attempts that have failed.
+    pub attempts: u32,
+}
+
+/// One scanned row: where it stood, when it is to be looked at, and what it owes.
 struct Scanned {
     rowid: i64,
-    nudges: Vec<(Nudge, Duration)>,
+    due: Option<(Nudge, Duration)>,
+    owed: Vec<OwedNudge>,
 }
 
 impl SqliteStore {
@@ -45,16 +57,37 @@ impl SqliteStore {
         now: Timestamp,
         horizon: Duration,
     ) -> Result<Vec<(Nudge, Duration)>, StoreError> {
-        let due_by = now.plus(horizon);
         let mut nudges = Vec::new();
+        let found = |scanned: Scanned| {
+            nudges.extend(scanned.due);
+            nudges.extend(scanned.owed.into_iter().map(|owed| (owed.nudge, owed.delay)));
+        };
+        self.scan_all(now, now.plus(horizon), found).await?;
+        Ok(nudges)
+    }
+
+    /// Every revocation owed. One that nobody may send now, or whose message ended with an error that nobody foresaw, has no
+    /// message any more: only its row knows of it.
+    pub async fn revocations_owed(&self, now: Timestamp) -> Result<Vec<OwedNudge>, StoreError> {
+        let mut owed = Vec::new();
+        self.scan_all(now, now, |scanned| owed.extend(scanned.owed)).await?;
+        Ok(owed)
+    }
+
+    async fn scan_all(
+        &self,
+        now: Timestamp,
+        due_by: Timestamp,
+        mut found: impl FnMut(Scanned) + Send,
+    ) -> Result<(), StoreError> {
         let mut after = i64::MIN;
         loop {
             let page = self.read_inline("find what the queue forgot", |sql| {
                 query::all(sql, SCAN, [after, SCAN_PAGE], |row| scan(row, now, due_by))
             })?;
-            let Some(last) = page.last() else { return Ok(nudges) };
+            let Some(last) = page.last() else { return Ok(()) };
             after = last.rowid;
-            nudges.extend(page.into_iter().flat_map(|scanned| scanned.nudges));
+            page.into_iter().for_each(&mut found);
             tokio::task::yield_now().await;
         }
     }
@@ -74,26 +107,26 @@ fn scan(row: &Row<'_>, now: Timestamp, due_by: Timestamp) -> Result<Scanned, Fau
     let attempts: Option<u32> = fields.take("attempts")?;
     let owed: Vec<Revocation> = fields.json("toRevoke")?.unwrap_or_default();
 
-    let mut nudges = Vec::new();
     let had_a_nudge = match wheel {
         None => false,
         Some(Wheel::Fast) => true,
         Some(Wheel::Slow) => lease_expires_at.is_some() || attempts.is_some_and(|attempts| attempts > 0),
     };
-    if let Some(next_refresh_at) = next_refresh_at.filter(|next| had_a_nudge && *next <= due_by) {
+    let due = next_refresh_at.filter(|next| had_a_nudge && *next <= due_by).map(|next_refresh_at| {
         let at = next_refresh_at.plus(NUDGE_SLACK);
         let at = soon.map_or(at, |soon| at.min(soon));
         let overdue = now.since(at).min(OVERDUE_SPREAD_MAX);
         let leased = lease_expires_at.is_some_and(|end| now < end);
         let at = if overdue.is_zero() || leased { at } else { wheel::spread_instant(&key, now, overdue) };
-        let nudge = Nudge { key: key.clone(), trigger: Trigger::Due };
-        nudges.push((nudge, delay(at, lease_expires_at, now)));
-    }
-    for owed in owed {
-        let nudge = Nudge { key: key.clone(), trigger: Trigger::Revoke { revocation: owed.version } };
-        nudges.push((nudge, delay(now, owed.lease.map(|lease| lease.expires_at), now)));
-    }
-    Ok(Scanned { rowid, nudges })
+        (Nudge { key: key.clone(), trigger: Trigger::Due }, delay(at, lease_expires_at, now))
+    });
+    let owed = owed.into_iter().map(|owed| OwedNudge {
+        nudge: Nudge { key: key.clone(), trigger: Trigger::Revoke { revocation: owed.version } },
+        delay: delay(now, owed.lease.map(|lease| lease.expires_at), now),
+        attempts: owed.attempts,
+    });
+    let owed = owed.collect();
+    Ok(Scanned { rowid, due, owed })
 }
 
 /// From `now` to `at`, or to just after a lease that is still live: a claim before that would be refused.

@@ -189,7 +189,8 @@ pub trait ConnectionStore: Send + Sync {
     /// Counts a forced refresh (`User::force`): one conditional write. `None`: there is no such person.
     async fn force(&self, user: &UserId, seen: Version, now: Timestamp) -> Result<Option<ForcedAdmission>, StoreError>;
 
-    /// Deletes a person's row and those of their connections that owe nothing; what owes a revocation goes once that is done.
+    /// Deletes a person's row and those of their connections that owe nothing; what owes a revocation goes once that is
+    /// done, or when its tombstone's time is over.
     /// Only tombstones are ever deleted: connected rows make it an error.
     async fn forget(&self, user: &UserId) -> Result<LinkOutcome, StoreError>;
 
@@ -215,6 +216,7 @@ pub trait ConnectionStore: Send + Sync {
     /// bear a mark (`event`, `soon`) are told.
     async fn changes(&self, cursor: Option<&str>) -> Result<ChangePage, StoreError>;
 
-    /// Deletes what is past its time: pending logins, tombstones that owe nothing. Returns how many rows.
+    /// Deletes what is past its time: pending logins and tombstones, whatever these still owe: a revocation that
+    /// could not be carried out until then is given up. Returns how many rows.
     async fn purge(&self, now: Timestamp) -> Result<u64, StoreError>;
 }

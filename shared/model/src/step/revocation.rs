@@ -7,7 +7,6 @@ use super::Refusal;
 use crate::{
     AttemptId, Connection, Timestamp, Version,
     connection::{Lease, Revocation},
-    limits::REVOCATION_ATTEMPTS_MAX,
 };
 
 /// REVOKE claim.
@@ -96,9 +95,10 @@ impl FinishRevocation {
 impl PostponeRevocation {
     pub(super) fn apply(&self, mut row: Connection) -> Result<Connection, Refusal> {
         let owed = owned(&mut row, self.revocation, self.attempt)?;
+        let last = owed.is_last_attempt();
         owed.lease = None;
         owed.attempts = owed.attempts.saturating_add(1);
-        if owed.attempts >= REVOCATION_ATTEMPTS_MAX {
+        if last {
             row.revocations.retain(|owed| owed.version != self.revocation);
         }
         Ok(row)

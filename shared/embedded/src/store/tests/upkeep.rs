@@ -15,7 +15,7 @@ use super::fixture::{
     HOUR, LEASE, NOW, applied, attempt, claim, connect, consent, disconnect, key, link, read, store, version,
 };
 
-use crate::store::SqliteEvents;
+use crate::store::{OwedNudge, SqliteEvents};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -187,7 +187,7 @@ async fn a_purge_takes_what_is_past_its_time_in_as_many_batches_as_it_needs() {
 }
 
 #[tokio::test]
-async fn a_tombstone_stays_for_its_time_and_as_long_as_it_owes() {
+async fn a_tombstone_stays_for_its_time_whatever_it_owes() {
     let (_directory, store) = store();
     let ann = connect(&store, "ann", 1).await;
     disconnect(&store, &ann, 2, NOW, false).await;
@@ -195,9 +195,41 @@ async fn a_tombstone_stays_for_its_time_and_as_long_as_it_owes() {
     disconnect(&store, &bob, 4, NOW, true).await;
     let end = NOW.plus(TOMBSTONE_LIFETIME);
     assert_eq!(store.purge(end.minus(SECOND)).await.unwrap(), 0);
+    assert!(read(&store, "bob").await.is_some());
+    assert_eq!(store.purge(end).await.unwrap(), 2);
+    assert!(read(&store, "ann").await.is_none());
+    assert!(read(&store, "bob").await.is_none());
+}
+
+#[tokio::test]
+async fn what_a_forgotten_person_owes_ends_with_the_tombstone_too() {
+    let (_directory, store) = store();
+    let ann = connect(&store, "ann", 1).await;
+    disconnect(&store, &ann, 2, NOW, true).await;
+    assert_eq!(store.forget(&key("ann").user).await.unwrap(), LinkOutcome::Done);
+    let end = NOW.plus(TOMBSTONE_LIFETIME);
+    assert_eq!(store.purge(end.minus(SECOND)).await.unwrap(), 0);
     assert_eq!(store.purge(end).await.unwrap(), 1);
     assert!(read(&store, "ann").await.is_none());
-    assert!(read(&store, "bob").await.is_some());
+}
+
+#[tokio::test]
+async fn what_is_owed_is_found_whatever_the_wheel_says_of_its_row() {
+    let (_directory, store) = store();
+    connect(&store, "ann", 1).await;
+    let bob = connect(&store, "bob", 2).await;
+    disconnect(&store, &bob, 3, NOW, true).await;
+    let cyd = connect(&store, "cyd", 4).await;
+    disconnect(&store, &cyd, 5, NOW, true).await;
+    let claim = ClaimRevocation { revocation: version(4), attempt: attempt(1), now: NOW, lease: LEASE };
+    applied(&store, "cyd", Step::ClaimRevocation(claim)).await;
+    let owed = |user, n, delay| OwedNudge {
+        nudge: Nudge { key: key(user), trigger: Trigger::Revoke { revocation: version(n) } },
+        delay,
+        attempts: 0,
+    };
+    let expected = [owed("bob", 2, Duration::ZERO), owed("cyd", 4, LEASE + AFTER_LEASE)];
+    assert_eq!(store.revocations_owed(NOW).await.unwrap(), expected);
 }
 
 #[tokio::test]
