@@ -6,13 +6,15 @@ mod endpoint;
 mod outgoing;
 mod page;
 
+use std::collections::BTreeSet;
+
 use axum::{
     Router,
     extract::{Request, State},
     http::{HeaderMap, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{any, get, post},
 };
 
 use crate::{fault::Endpoint, sandbox::Sandbox};
@@ -51,6 +53,13 @@ impl Sandbox {
             if let Some(revoke) = profile.revoke {
                 router = router.route(&revoke.to_string(), post(call(Endpoint::Revoke)));
             }
+        }
+        // Whatever else an API's host is asked for: an answer that a page can read, not one that looks like a refusal of CORS.
+        let api_hosts: BTreeSet<_> =
+            self.profiles().iter().flat_map(|profile| [profile.userinfo.host, profile.search.host]).collect();
+        for host in api_hosts {
+            let unknown = any(endpoint::unknown).options(endpoint::preflight);
+            router = router.route(&format!("/{host}/{{*path}}"), unknown);
         }
         router
             .merge(browser::routes())

@@ -3,11 +3,13 @@
 use std::{future::pending, sync::Arc, time::Duration};
 
 use axum::{
+    Json,
     body::{Bytes, to_bytes},
     extract::Request,
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use serde_json::json;
 use tokio::time::{sleep, timeout};
 
 use super::{
@@ -95,6 +97,13 @@ async fn act_late(
         sandbox.act(provider, endpoint, &incoming.borrowed(), Some(FaultKind::Late { ms }))
     });
     acting.await.ok().flatten()
+}
+
+/// A path that the API does not have.
+pub(super) async fn unknown() -> Response {
+    let mut response = (StatusCode::NOT_FOUND, Json(json!({ "error": "not_found" }))).into_response();
+    open_to_pages(response.headers_mut());
+    response
 }
 
 /// Lets any page call the API with an access token, and none with cookies.

@@ -95,3 +95,16 @@ async fn spotify_and_youtube_answer_in_their_own_words() {
     let refused: Value = stage.get("/www.googleapis.com/youtube/v3/search").await.json().await.unwrap();
     assert_eq!(refused["error"]["status"], "UNAUTHENTICATED");
 }
+
+#[tokio::test]
+async fn a_path_that_an_api_does_not_have_is_an_answer_that_a_page_can_read() {
+    let stage = Stage::new().await;
+    for path in ["/api.soundcloud.com/mee", "/www.googleapis.com/youtube/v3/channels", "/api.spotify.com/v1/x/y"] {
+        let answer = stage.http.get(stage.url(path)).send().await.unwrap();
+        assert_eq!(answer.status(), 404, "{path}");
+        assert_eq!(header(&answer, "access-control-allow-origin"), "*", "{path}");
+        assert_eq!(answer.text().await.unwrap(), r#"{"error":"not_found"}"#);
+    }
+    let pages = stage.http.get(stage.url("/accounts.spotify.com/nothing")).send().await.unwrap();
+    assert_eq!((pages.status().as_u16(), header(&pages, "access-control-allow-origin")), (404, ""), "a page's host");
+}
