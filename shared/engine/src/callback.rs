@@ -1,8 +1,11 @@
 //! The second half of a login: the code redeemed, the person decided, the connection written.
 
+use std::time::Duration;
+
 use mm_model::{
     AccountId, Connection, ConnectionKey, ProviderId, RefreshToken, Timestamp, User, UserId,
     connection::Active,
+    limits::{LOGIN_MAX, PROVIDER_TIMEOUT},
     login::{Candidate, Conflict, Consent, PendingLogin, Person, Placement, Standing, person, place},
 };
 use mm_oauth::{
@@ -19,6 +22,10 @@ use crate::{
 };
 
 mod hold;
+
+/// How long after its callback a login may still redeem its code: what [`LOGIN_MAX`] leaves besides the provider's two
+/// answers.
+const REDEEM_WITHIN: Duration = LOGIN_MAX.saturating_sub(Duration::from_secs(2 * PROVIDER_TIMEOUT.as_secs()));
 
 /// Tries to write a login whose rows others are changing.
 const LINK_TRIES: u32 = 5;
@@ -161,10 +168,16 @@ impl Engine {
         }
         let code = request.query.code.ok_or(Stop::Failure(LoginFailure::ProviderRefused))?;
 
+        let began_at = self.clock.now();
         let candidate = self.candidate(&pending, request.session.as_ref()).await?;
         self.hold_revocations(offer, &candidate).await?;
         let verifier = CodeVerifier::from_stored(pending.code_verifier.clone())
             .map_err(|_| Stop::Failure(LoginFailure::LoginExpired))?;
+        // A machine that stood still meanwhile: what is held might be let go before the new grant's row is written.
+        if self.clock.now().since(began_at) > REDEEM_WITHIN {
+            tracing::warn!(provider = %offer.provider.id, "login.callback: not redeemed, too much time has passed");
+            return Err(Stop::Failure(LoginFailure::ProviderUnavailable));
+        }
         let answer = self.redeem(offer, code, &verifier).await?;
         let now = self.clock.now();
         let account =

@@ -222,3 +222,28 @@ async fn a_revocation_that_comes_late_after_its_claim_is_not_sent_but_postponed(
         assert_eq!(owed(&world), Vec::<String>::new());
     }
 }
+
+/// What it holds might be let go before its row is written, and a revocation end the grant that it has just made.
+#[tokio::test]
+async fn a_login_that_stood_still_while_it_held_revocations_redeems_nothing() {
+    for (stood_still, result, redeemed) in
+        [(Duration::from_secs(30), "connected", 2), (Duration::from_secs(41), "provider_unavailable", 1)]
+    {
+        let mut world = World::new().await;
+        let browser = owing(&world, "alice").await;
+        let (clock, pending) = (Arc::clone(&world.clock), Mutex::new(true));
+        let moods = Moods::new(move |step| {
+            if matches!(step, Step::HoldRevocations(_)) && std::mem::take(&mut *pending.lock().unwrap()) {
+                clock.advance(stood_still);
+            }
+            Mood::Well
+        });
+        let mut wiring = world.wiring(6);
+        wiring.store = Arc::new(MoodyStore { store: wiring.store, moods });
+        let moody = world.process(wiring);
+        world.adopt(moody);
+        let answer = world.drive(Duration::from_millis(200), browser.login("youtube", "bob", "")).await;
+        assert_eq!(answer.login_result(), result, "{stood_still:?}");
+        assert_eq!(world.calls("youtube", "authorization_code").len(), redeemed, "{stood_still:?}");
+    }
+}
