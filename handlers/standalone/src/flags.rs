@@ -45,6 +45,11 @@ pub(crate) struct Flags {
     /// Life of the sandbox's access tokens in seconds
     #[arg(long, value_parser = clap::value_parser!(u64).range(10..=604_800))]
     pub(crate) token_lifetime: Option<u64>,
+
+    /// Instead of serving: put the answers that only this log file holds (`refresh.unsaved`) on the lane of the stopped server,
+    /// with whose other flags and variables this is to be called
+    #[arg(long, value_name = "FILE")]
+    pub(crate) replay: Option<PathBuf>,
 }
 
 /// Tells why the server does not run.

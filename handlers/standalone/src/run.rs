@@ -1,5 +1,6 @@
 //! From configuration to a serving process, and back down.
 
+mod replay;
 mod sandbox;
 
 use std::{io, path::Path, sync::Arc, time::Duration};
@@ -99,6 +100,9 @@ pub(crate) async fn run(flags: Flags) -> Result<(), Failure> {
     let proxies: TrustedProxies =
         config.trusted_proxies.parse().map_err(|error: InvalidProxies| Failure::Config(error.to_string()))?;
     let place = sandbox::wanted(&flags, &config)?;
+    if let Some(file) = &flags.replay {
+        return replay::run(file, &config, place.is_some(), flags.speed).await;
+    }
 
     let listener = bind(config.port, "PORT or --port").await?;
     let clock = match &place {
