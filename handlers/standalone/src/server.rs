@@ -36,8 +36,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a body may take to arrive: it is under a kilobyte, and thrown away.
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long a request may take from its head to its answer. The longest wait of the contract is 3 s, and a callback waits
-/// for a provider twice.
+/// How long a request may take from its head to its answer. The longest wait of the contract is 3 s; a callback waits
+/// for a provider twice, and before that up to 10 s for revocations that are under way.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a client may take to make room for more of an answer. Answers are small: one that asks and does not read is

@@ -183,7 +183,7 @@ impl Engine {
                 if let Some(retry_after) = hopeless(offer, active, now) {
                     return Err(FetchError::RefreshPending { retry_after });
                 }
-                self.nudge_once(row).await;
+                self.nudge_forced(row).await;
                 self.wait_for_refresh(session, offer, row.version, request).await
             }
             reading => {
@@ -220,7 +220,7 @@ impl Engine {
                 Reading::Expired(row, active) => {
                     self.notice(row, active).await;
                     if hopeless(offer, active, now).is_none() {
-                        self.nudge_once(row).await;
+                        self.nudge_forced(row).await;
                     }
                 }
             }
@@ -329,7 +329,7 @@ impl Engine {
         }
     }
 
-    async fn nudge_once(&self, row: &Connection) {
+    async fn nudge_forced(&self, row: &Connection) {
         self.nudge(row, Trigger::Forced { version: row.version }).await;
     }
 

@@ -26,14 +26,15 @@ pub trait Clock: Send + Sync {
     /// Now.
     fn now(&self) -> Timestamp;
 
-    /// Monotonic time since an arbitrary start, for measuring spans shorter than a second.
+    /// Monotonic time since an arbitrary start, which nobody corrects: for spans shorter than a second, and for how long an
+    /// invocation may still work.
     fn elapsed(&self) -> Duration;
 
     /// Waits until this clock has advanced by `span`.
     async fn sleep(&self, span: Duration);
 
     /// Waits for `span` as a person does: real time even where the clock runs faster. For readers that wait for a
-    /// refresh, whose provider call takes real time too.
+    /// refresh, whose provider call takes real time too, and between the tries of a write, which waits for a disk.
     async fn sleep_real(&self, span: Duration);
 }
 

@@ -67,7 +67,7 @@ pub const LOGIN_MAX: Duration =
 /// login, for the refresh token that the first one lacked, is mostly covered too.
 pub const REVOCATION_HOLD: Duration = Duration::from_mins(2);
 
-/// Forced refreshes that one person may ask for in one minute (the founding document's limit).
+/// Forced refreshes that one person may ask for in one minute.
 pub const FORCED_REFRESHES_PER_MINUTE: u32 = 20;
 
 /// A forced refresh that names no token is answered with the present one when that is younger than this.

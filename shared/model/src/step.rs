@@ -216,7 +216,7 @@ pub struct Flag {
 pub struct Seen {
     /// When it was read.
     pub now: Timestamp,
-    /// A fresh seat, where the reader found it asleep.
+    /// The seat to have from now on: a read always sends one, which wakes who sleeps and moves nobody else. Absent leaves it.
     pub seat: Option<Seat>,
 }
 

@@ -72,7 +72,7 @@ impl Sandbox {
 
 /// Refuses what no endpoint should ever see.
 ///
-/// A cookie of another site means that the product shares a host name with its provider and is handing its session over
+/// A cookie of the product means that the product shares a host name with its provider and is handing its session over
 /// to it, since cookies ignore ports: that has to fail at once, not in production.
 async fn guard(State(sandbox): State<Sandbox>, request: Request, next: Next) -> Response {
     if let Some(name) = foreign_cookie(request.headers()) {
@@ -81,7 +81,7 @@ async fn guard(State(sandbox): State<Sandbox>, request: Request, next: Next) -> 
         tracing::error!(
             cookie.name = ?name,
             provider,
-            "a cookie of another site reached the sandbox: serve the product under another host name than the provider"
+            "a cookie of the product reached the sandbox: serve the product under another host name than the provider"
         );
         return page::foreign_cookie(&name);
     }

@@ -50,7 +50,7 @@ impl BrowserBinding {
         hash
     }
 
-    /// Whether a pending login with this stored hash was started by this browser, in constant time (rule 15).
+    /// Whether a pending login with this stored hash was started by this browser, in constant time.
     pub fn matches(&self, stored: &[u8]) -> bool {
         self.hash().as_slice().ct_eq(stored).into()
     }

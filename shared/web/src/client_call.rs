@@ -2,7 +2,7 @@
 //!
 //! The attack (cross-site request forgery): a foreign page makes the browser send a call, and the session cookie comes
 //! along. The guard: a header that no form and no simple request can carry, so that a script of another origin must ask
-//! by a CORS preflight first, which is answered only to the frontends (rule 57); and the `Origin` header, which no script
+//! by a CORS preflight first, which is answered only to the frontends; and the `Origin` header, which no script
 //! can forge, compared exactly.
 
 use axum::extract::{FromRef, FromRequestParts};

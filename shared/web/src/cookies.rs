@@ -2,7 +2,7 @@
 //!
 //! Both have the prefix `__Host-` (RFC 6265bis §4.1.3.2): a browser takes them only with Secure, Path=/ and without
 //! Domain, so that no sibling subdomain and no plain-http page can plant them. `SameSite=Lax` and not Strict, because the
-//! callback arrives from the provider's site and must see both (rules 4 and 56).
+//! callback arrives from the provider's site and must see both.
 
 use std::time::Duration;
 

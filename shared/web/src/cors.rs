@@ -36,7 +36,7 @@ const EXPOSED: &str = "Retry-After";
 /// preflights, and gives every answer that passes it, errors included, the headers without which a script sees only
 /// "Failed to fetch".
 ///
-/// The allowed origin is echoed only when it is one of the list, never `*`, never by pattern (rule 58). Answers to other
+/// The allowed origin is echoed only when it is one of the list, never `*`, never by pattern. Answers to other
 /// origins carry no CORS header; whether such a request is served is for [`crate::client_call`] to say.
 pub async fn cors(State(origins): State<Origins>, request: Request, next: Next) -> Response {
     let allowed = allowed_origin(request.headers(), &origins);

@@ -85,7 +85,7 @@ impl Origins {
     }
 
     /// Whether this `Origin` header names this server or a frontend: exactly, byte by byte. Prefixes, other ports, `null`
-    /// and lists are none of them (rule 58).
+    /// and lists are none of them.
     pub fn allows(&self, header: &HeaderValue) -> bool {
         self.0.allowed.iter().any(|origin| origin.as_bytes() == header.as_bytes())
     }

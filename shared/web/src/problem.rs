@@ -34,8 +34,8 @@ const STORE_RETRY: Duration = Duration::from_secs(1);
 
 /// One error answer.
 ///
-/// Its texts are `&'static str` and its members typed: what a client sent cannot find its way into an answer
-/// (rule 17: nothing is reflected). The only text of a request that comes back is a provider's id, a checked slug.
+/// Its texts are `&'static str` and its members typed: what a client sent cannot find its way into an answer,
+/// for it may be an attacker's. The only text of a request that comes back is a provider's id, a checked slug.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     kind: ProblemKind,

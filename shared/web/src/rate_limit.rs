@@ -61,10 +61,10 @@ pub struct Rule {
     pub window: Duration,
 }
 
-/// Requests to `/auth` of one address in five minutes (the seed's firewall rule).
+/// Requests to `/auth` of one address in five minutes.
 const AUTH_LIMIT: NonZeroU32 = NonZeroU32::MIN.saturating_add(99);
 
-/// Logins of one address in a minute (the seed's).
+/// Logins of one address in a minute.
 const LOGIN_LIMIT: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
 
 impl Rule {

@@ -176,7 +176,7 @@ impl ReturnTo {
     }
 
     /// The address with the callback's result in its query. The rest of the query stays byte by byte, the fragment too:
-    /// single-page applications keep their own state in both. No token, code or session is ever part of it (rule 25).
+    /// single-page applications keep their own state in both. No token, code or session is ever part of it.
     pub fn with_result(&self, provider: &ProviderId, outcome: Outcome) -> Url {
         let mut query = String::new();
         for pair in self.0.query().unwrap_or_default().split('&') {

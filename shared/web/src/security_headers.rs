@@ -37,7 +37,7 @@ impl SecurityHeaders {
     }
 
     fn apply(self, headers: &mut HeaderMap) {
-        // Tokens, problems and redirects alike: nothing is kept by a cache (RFC 6749 §5.1, rules 26 and 51).
+        // Tokens, problems and redirects alike: nothing is kept by a cache (RFC 6749 §5.1).
         or_insert(headers, CACHE_CONTROL, "no-store");
         or_insert(headers, CONTENT_SECURITY_POLICY, POLICY);
         // The callback's address holds a code and a state (RFC 9700 §4.2).

@@ -28,7 +28,7 @@ pub const SESSION_LIFETIME: Duration = Duration::from_hours(30 * 24);
 /// How old a session must be to be renewed: once a day is enough to keep it alive, and most answers set no cookie.
 pub const RENEWAL_AGE: Duration = Duration::from_hours(24);
 
-/// How long a session may be renewed, counted from the login that started it (rule 55): a stolen copy ends with it.
+/// How long a session may be renewed, counted from the login that started it: a stolen copy ends with it.
 pub const SESSION_AGE_MAX: Duration = Duration::from_hours(180 * 24);
 
 /// How far the clocks of two servers may differ (RFC 7519 §4.1.4: "some small leeway").
@@ -40,7 +40,7 @@ pub const KEY_BYTES_MIN: usize = 32;
 /// Longest token accepted, in bytes. Ours are under 900 with the longest user id and issuer; a longer one costs nothing.
 pub const TOKEN_BYTES_MAX: usize = 2_048;
 
-/// Explicit type (RFC 8725 §3.11): no other token that this key might sign is a session (rule 63).
+/// Explicit type (RFC 8725 §3.11): no other token that this key might sign is a session.
 const TYP: &str = "mm-session+jwt";
 
 /// Bytes of a key's id: enough to tell two keys apart.
@@ -81,7 +81,7 @@ impl Key {
     }
 }
 
-/// The keys of `JWT_SECRET`: the one that signs, and the one it replaced, which still verifies (rule 64: rotation logs
+/// The keys of `JWT_SECRET`: the one that signs, and the one it replaced, which still verifies (rotation logs
 /// nobody out). Keep the previous one for [`SESSION_LIFETIME`].
 #[derive(Clone)]
 pub struct SessionKeys {
@@ -117,10 +117,10 @@ pub enum SessionError {
     /// Not three parts, or a header that is not JSON in base64, or one with members that ours never has (`crit`, `jku`, `jwk`).
     #[error("the session token's header is malformed")]
     Header,
-    /// Another algorithm than HS256, `none` included (rule 61).
+    /// Another algorithm than HS256, `none` included.
     #[error("the session token names another algorithm")]
     Algorithm,
-    /// Another `typ` (rule 63).
+    /// Another `typ`.
     #[error("the token is not a session token")]
     Type,
     /// No `kid`, or one of a key that is not ours (any more).
@@ -170,7 +170,7 @@ struct Claims {
 pub struct Session {
     /// Whose it is (`sub`).
     pub user: UserId,
-    /// Which it is (`sid`): a fresh one at every login that begins a session (rule 28). Connecting a further
+    /// Which it is (`sid`): a fresh one at every login that begins a session. Connecting a further
     /// account is no such login: whoever does it is signed in already, and other tabs use the same copy.
     pub sid: SessionId,
     /// When this copy was signed (`iat`).

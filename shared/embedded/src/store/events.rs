@@ -1,4 +1,4 @@
-//! The last events published, for the page and the operator.
+//! The last events published: the event sink of one machine.
 
 use std::{sync::Arc, time::Duration};
 

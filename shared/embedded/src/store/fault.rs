@@ -14,7 +14,7 @@ pub(super) enum Fault {
         table: &'static str,
         /// The row's key. Never anything that was sealed, hashed or to be kept secret.
         row: String,
-        /// The attribute, as design.md §3 spells it.
+        /// The attribute, as the row spells it elsewhere: in camel case.
         field: &'static str,
         /// What must hold.
         rule: &'static str,

@@ -71,8 +71,7 @@ pub enum LaneMessage {
         version: Version,
         /// The attempt that holds the lease.
         from: AttemptId,
-        /// Whether a reader waits for it. Messages from before there was this field say nothing.
-        #[serde(default)]
+        /// Whether a reader waits for it.
         urgent: bool,
     },
 }

@@ -1,4 +1,4 @@
-//! Each step against `protocol.md`'s table: what it changes and nothing else, every reason to refuse it, and what
+//! Each step against the refresh protocol: what it changes and nothing else, every reason to refuse it, and what
 //! becomes of it when it comes twice.
 
 use super::*;

@@ -122,14 +122,14 @@ pub(super) fn error(status: StatusCode, what: &str) -> Response {
 /// The loud refusal of somebody else's cookie.
 pub(super) fn foreign_cookie(name: &str) -> Response {
     let body = format!(
-        "<h1>A cookie of another site arrived here</h1>\n\
+        "<h1>A cookie of the product arrived here</h1>\n\
          <p>The request carried the cookie <code>{}</code>, which is not the sandbox's. Cookies ignore ports: a site that \
          shares its host name with a provider hands its sessions over to it.</p>\n\
          <p>Open the application under <code>127.0.0.1</code>, not under the sandbox's host name. If the cookie is that of \
          another project on this machine, delete it or use a private window.</p>",
         escaped(name)
     );
-    page(StatusCode::INTERNAL_SERVER_ERROR, "A cookie of another site arrived here", &body)
+    page(StatusCode::INTERNAL_SERVER_ERROR, "A cookie of the product arrived here", &body)
 }
 
 fn page(status: StatusCode, title: &str, body: &str) -> Response {

@@ -1,4 +1,4 @@
--- Columns are the attributes of design.md §3 in snake_case. What a scan reads stands before the sealed tokens, so that
+-- Columns are the attributes of a connection, in snake_case. What a scan reads stands before the sealed tokens, so that
 -- it never follows a row into its overflow pages.
 CREATE TABLE connections (
     user_id             TEXT    NOT NULL,

@@ -260,7 +260,7 @@ impl ConnectionStore for MemoryStore {
                 Status::Active(_) => self.has(Flaw::PurgeTakesTheActive),
                 Status::ReauthorizationRequired { .. } => false,
             };
-            if due && !(self.has(Flaw::PurgeSparesTheOwing) && !row.revocations.is_empty()) {
+            if due && (row.revocations.is_empty() || !self.has(Flaw::PurgeSparesTheOwing)) {
                 state.table.delete(&row.key);
                 purged += 1;
             }
