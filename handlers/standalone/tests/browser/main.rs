@@ -18,5 +18,7 @@ mod cookies;
 mod frontends;
 mod look;
 mod misbehaviour;
+#[path = "../process/ports.rs"]
+mod ports;
 mod renewal;
 mod stage;

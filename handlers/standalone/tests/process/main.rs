@@ -5,7 +5,7 @@
     clippy::panic,
     reason = "clippy does not see that the helpers of an integration test are tests"
 )]
-#![expect(clippy::print_stdout, reason = "what was not run, and how long things took, is told")]
+#![expect(clippy::print_stdout, reason = "how long things took is told")]
 
 mod configuration;
 mod departures;
@@ -15,6 +15,7 @@ mod hostile;
 mod kills;
 mod page;
 mod person;
+mod ports;
 mod product;
 mod provider;
 mod restart;

@@ -3,10 +3,9 @@
 use std::{
     fs::File,
     io::{BufRead as _, BufReader},
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU16, AtomicU32, Ordering},
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -15,6 +14,8 @@ use tokio::{
     sync::mpsc,
     time::{Instant, sleep, timeout},
 };
+
+use crate::ports::free_port;
 
 /// How long a start or an end may take before a test gives up: far beyond what is asked of the product, which tests
 /// assert by themselves.
@@ -26,18 +27,15 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// The line that says that everything serves: the last of the announcement when the page is on.
 const UP: &str = "Ctrl-C ends.";
 
-/// A port that nobody listens on now. Below the range from which clients' own ports come: a connection of another test
-/// never has it when a product starts again.
-pub(crate) fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = 12_000 + u16::try_from(std::process::id() % 10_000).unwrap();
-    loop {
-        let port = first + NEXT.fetch_add(1, Ordering::Relaxed);
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() && TcpListener::bind(("::1", port)).is_ok() {
-            return port;
-        }
-    }
-}
+/// What the product says about a port that somebody has.
+const PORT_IS_TAKEN: &str = "cannot be listened on";
+
+/// How often a start is tried when its port is taken: another test process looking for a port of its own has it for an
+/// instant.
+const STARTS_MAX: u32 = 10;
+
+/// The pause before another try.
+const TRY_AGAIN: Duration = Duration::from_millis(100);
 
 /// What a process is started with.
 pub(crate) struct Plan {
@@ -46,6 +44,7 @@ pub(crate) struct Plan {
     pub(crate) data_dir: PathBuf,
     variables: Vec<(String, String)>,
     flags: Vec<String>,
+    descriptors: Option<u64>,
     home: TempDir,
     starts: AtomicU32,
 }
@@ -73,6 +72,7 @@ impl Plan {
             data_dir,
             variables: Vec::new(),
             flags: Vec::new(),
+            descriptors: None,
             home,
             starts: AtomicU32::new(0),
         }
@@ -99,6 +99,12 @@ impl Plan {
         self
     }
 
+    /// A machine that lets the process have so many descriptors and no more.
+    pub(crate) fn descriptors(mut self, most: u64) -> Self {
+        self.descriptors = Some(most);
+        self
+    }
+
     /// Where the product answers.
     pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
@@ -120,7 +126,13 @@ impl Plan {
 
     fn spawn_with(&self, first_flags: &[&str]) -> Product {
         let stderr_path = self.home.path().join(format!("stderr.{}", self.starts.fetch_add(1, Ordering::Relaxed)));
-        let mut child = Command::new(env!("CARGO_BIN_EXE_mm-standalone"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mm-standalone"));
+        if let Some(most) = self.descriptors {
+            command = Command::new("/bin/sh");
+            let script = format!(r#"ulimit -n {most} && exec "$0" "$@""#);
+            command.args(["-c", &script, env!("CARGO_BIN_EXE_mm-standalone")]);
+        }
+        let mut child = command
             .env_clear()
             .env("LOG", "info")
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
@@ -148,20 +160,22 @@ impl Plan {
 
     /// Starts it and waits until it serves.
     pub(crate) async fn start(&self) -> Product {
-        let mut product = self.spawn();
-        let up = timeout(PATIENCE, async {
-            while let Some(line) = product.lines.recv().await {
-                let up = line.contains(UP) || line.contains("providers  ") && !self.has_page();
-                product.said.push(line);
-                if up {
-                    return true;
-                }
+        let mut tries = 1;
+        loop {
+            let mut product = self.spawn();
+            let up = timeout(PATIENCE, product.announces(self.has_page())).await.unwrap_or(false);
+            if up {
+                return product;
             }
-            false
-        });
-        let up = up.await.unwrap_or(false);
-        assert!(up, "it did not start: {:?}\n{}", product.said, product.stderr());
-        product
+            let stderr = product.stderr();
+            assert!(
+                tries < STARTS_MAX && stderr.contains(PORT_IS_TAKEN),
+                "it did not start: {:?}\n{stderr}",
+                product.said
+            );
+            tries += 1;
+            sleep(TRY_AGAIN).await;
+        }
     }
 
     fn has_page(&self) -> bool {
@@ -227,6 +241,18 @@ pub(crate) struct Product {
 }
 
 impl Product {
+    /// Whether it comes to say that everything serves; not, when it ends before.
+    async fn announces(&mut self, has_page: bool) -> bool {
+        while let Some(line) = self.lines.recv().await {
+            let up = line.contains(UP) || line.contains("providers  ") && !has_page;
+            self.said.push(line);
+            if up {
+                return true;
+            }
+        }
+        false
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.as_ref().unwrap().id()
     }

@@ -11,7 +11,7 @@ use mm_web::Origins;
 use tokio::{net::TcpListener, sync::oneshot};
 use url::Url;
 
-use crate::product::free_port;
+use crate::ports::free_port;
 
 pub(crate) struct Provider {
     pub(crate) sandbox: Sandbox,

@@ -2,7 +2,6 @@
 
 use std::{
     fs::File,
-    net::TcpListener,
     process::{Command, Stdio},
 };
 
@@ -10,6 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{processes::Owned, until};
+use crate::ports::free_port;
 
 /// How often a start is tried: between finding a free port and listening on it somebody else may take it.
 const STARTS_MAX: usize = 3;
@@ -144,11 +144,6 @@ impl Drop for Product {
             eprintln!("the end of the product's log:\n{}", String::from_utf8_lossy(&log[from..]));
         }
     }
-}
-
-/// A port of 127.0.0.1 that nobody listens on.
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn text(value: &Value) -> &str {
