@@ -88,8 +88,9 @@ async fn a_damaged_memory_of_the_sandbox_is_named_and_left_alone() {
 }
 
 #[tokio::test]
+#[ignore = "needs the right to mount a tmpfs"]
 async fn a_directory_that_cannot_be_written_is_named_and_left_alone() {
-    let Some(mount) = Mount::new("size=8m") else { return };
+    let mount = Mount::new("size=8m");
     let plan = Plan::developer().data_dir(&mount.path().join("data"));
     let product = plan.start().await;
     product.signal("TERM");
