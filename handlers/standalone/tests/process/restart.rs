@@ -88,6 +88,6 @@ async fn the_second_start_is_quick() {
     let started = Instant::now();
     let _product = plan.start().await;
     let took = started.elapsed();
-    println!("second start: {} ms (goal: under 3000)", took.as_millis());
+    println!("second start: {} ms", took.as_millis());
     assert!(took < Duration::from_secs(10), "{took:?}");
 }
