@@ -116,7 +116,9 @@ impl Browser {
         let mut at = String::new();
         loop {
             let before = at.clone();
-            at = until("the next page of the login", async || self.loaded_url().await, |url| *url != before).await;
+            // While a page loads it has no address: that is no next page.
+            let arrived = |url: &String| !url.is_empty() && *url != before;
+            at = until("the next page of the login", async || self.loaded_url().await, arrived).await;
             if at.starts_with(home) {
                 return filled_in;
             }
